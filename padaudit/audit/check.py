@@ -1,0 +1,145 @@
+"""The audit of files: one report per model."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from padaudit.audit.findings import SEVERITIES, Finding, audit
+from padaudit.audit.selection import Selection
+from padaudit.audit.sites import find_sites
+from padaudit.errors import InputError
+from padaudit.formats.detect import MODEL_SUFFIXES, build_graph, read_document
+from padaudit.formats.document import Document
+from padaudit.formats.shape_options import InputShapes
+from padaudit.ir.site import PaddingSite
+from padaudit.rules.schema import Severity
+
+_GLOB: Final = frozenset("*?[")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelReport:
+    """What the audit of one model found.
+
+    Parameters
+    ----------
+    path : str
+        The file as the user named it.
+    format : str or None
+        ``keras-h5``, ``keras-v3`` or ``onnx``; None where the file could not be read.
+    sites : tuple of PaddingSite
+        Every padded operator, valid ones too.
+    findings : tuple of Finding
+        What the rules say.
+    error : str or None
+        Why the model could not be audited.
+    """
+
+    path: str
+    format: str | None
+    sites: tuple[PaddingSite, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    error: str | None = None
+
+    @property
+    def implicit(self) -> tuple[PaddingSite, ...]:
+        """The sites that a rewrite would make explicit."""
+        return tuple(site for site in self.sites if site.implicit)
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """The reports of one run, in the order of the paths."""
+
+    models: tuple[ModelReport, ...] = field(default=())
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """All findings of all models."""
+        return tuple(finding for model in self.models for finding in model.findings)
+
+    @property
+    def errors(self) -> tuple[str, ...]:
+        """One sentence for each model that could not be audited."""
+        return tuple(model.error for model in self.models if model.error)
+
+    def count(self, severity: Severity) -> int:
+        """Return how many findings have a severity."""
+        return Counter(finding.severity for finding in self.findings)[severity]
+
+    def reaches(self, threshold: Severity) -> bool:
+        """Tell whether some finding is at or above a severity."""
+        limit = SEVERITIES.index(threshold)
+        return any(SEVERITIES.index(finding.severity) >= limit for finding in self.findings)
+
+
+def check_paths(
+    paths: Sequence[Path], input_shapes: InputShapes, selection: Selection
+) -> CheckResult:
+    """Audit files, folders (walked) and globs; an unreadable model is a report of its own.
+
+    Raises
+    ------
+    InputError
+        If nothing at all is found to audit.
+    UsageError
+        If an input shape does not fit a model.
+    """
+    files = [file for path in paths for file in expand(path)]
+    return CheckResult(tuple(check_file(file, input_shapes, selection) for file in files))
+
+
+def check_file(path: Path, input_shapes: InputShapes, selection: Selection) -> ModelReport:
+    """Audit one file; an error becomes part of the report."""
+    try:
+        return check_document(read_document(path), input_shapes, selection, str(path))
+    except InputError as error:
+        return ModelReport(str(path), None, error=str(error))
+
+
+def check_document(
+    document: Document, input_shapes: InputShapes, selection: Selection, name: str
+) -> ModelReport:
+    """Audit a document of either format.
+
+    Raises
+    ------
+    InputError
+        If the definition is not a graph.
+    UsageError
+        If an input shape does not fit the model.
+    """
+    graph = build_graph(document, input_shapes)
+    sites = find_sites(graph)
+    findings = selection.apply(audit(graph, sites), name)
+    return ModelReport(name, document.format, sites, findings)
+
+
+def expand(path: Path) -> Iterator[Path]:
+    """Yield the model files that a path stands for.
+
+    Raises
+    ------
+    InputError
+        If a folder holds no model, or a glob matches nothing.
+    """
+    if path.is_dir():
+        found = sorted(
+            item for item in path.rglob("*") if item.suffix in MODEL_SUFFIXES and item.is_file()
+        )
+        if not found:
+            suffixes = ", ".join(sorted(MODEL_SUFFIXES))
+            raise InputError(path, f"the folder holds no model ({suffixes})", "name a model file")
+        yield from found
+    elif _GLOB & set(str(path)) and not path.exists():
+        matched = sorted(Path(path.anchor or ".").glob(str(path.relative_to(path.anchor))))
+        if not matched:
+            raise InputError(path, "the pattern matches nothing", "check the pattern")
+        for item in matched:
+            yield from expand(item) if item.is_dir() else [item]
+    else:
+        yield path

@@ -1,0 +1,115 @@
+"""Sites -> findings: which rules fire, and what they say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from padaudit.audit.predicates import PREDICATES
+from padaudit.ir.dims import Dim
+from padaudit.ir.graph import Graph
+from padaudit.ir.site import PaddingSite
+from padaudit.ir.walk import walk
+from padaudit.padding.symbolic import ByRemainder
+from padaudit.rules.load import catalogue
+from padaudit.rules.schema import Fix, Rule, Severity
+
+SEVERITIES: Final[tuple[Severity, ...]] = ("note", "warning", "error")
+_AXES: Final = {1: ("length",), 2: ("height", "width"), 3: ("depth", "height", "width")}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A rule's verdict on a site (or on the whole model, where ``site`` is None)."""
+
+    rule: str
+    name: str
+    severity: Severity
+    site: str | None
+    message: str
+    help: str
+    fix: Fix | None = None
+
+
+def audit(graph: Graph, sites: Iterable[PaddingSite]) -> tuple[Finding, ...]:
+    """Return every finding of a model, site by site, in the order of the rules' ids.
+
+    Of the rules with a precedence (PAD1xx), a site gets the highest that fires.
+    """
+    holders = {id(visit.op): visit.graph for visit in walk(graph)}
+    return tuple(
+        finding
+        for site in sites
+        for finding in site_findings(site, holders[id(site.op)])
+    )
+
+
+def site_findings(site: PaddingSite, graph: Graph) -> list[Finding]:
+    """Return the findings of one site; ``graph`` is the graph that holds its operator."""
+    firing = [rule for rule in catalogue().values() if fires(rule, site, graph)]
+    best = max((rule.precedence for rule in firing), default=0)
+    chosen = [rule for rule in firing if rule.precedence in (0, best)]
+    facts = message_facts(site, graph) if chosen else {}
+    return [
+        Finding(
+            rule.id,
+            rule.name,
+            rule.severity,
+            site.id,
+            rule.message.format_map(facts),
+            rule.help.format_map(facts),
+            rule.fix,
+        )
+        for rule in chosen
+    ]
+
+
+def fires(rule: Rule, site: PaddingSite, graph: Graph) -> bool:
+    """Tell whether a rule fires on a site; rules without a condition are not about sites."""
+    if not rule.when:
+        return False
+    return all(PREDICATES[name](site, graph) for name in rule.when) and not any(
+        PREDICATES[name](site, graph) for name in rule.unless
+    )
+
+
+def message_facts(site: PaddingSite, graph: Graph) -> Mapping[str, Any]:
+    """Return the words a rule's message and help may use."""
+    window = site.window
+    producer = graph.producer(site.op.inputs[0])
+    return {
+        "op": site.op.op_type,
+        "padding": site.padding.value,
+        "kernel": times(window.kernel_shape) if window else "unknown",
+        "stride": times(window.strides) if window else "unknown",
+        "dilation": times(window.dilations) if window else "unknown",
+        "input": times(site.input_size),
+        "output": times(site.output_size),
+        "pads": amounts_text(site),
+        "cause": site.unresolved or _unknown_cause(site.input_size) or "shape inference",
+        "producer": f"'{producer.name}' ({producer.op_type})" if producer else "its input",
+    }
+
+
+def amounts_text(site: PaddingSite) -> str:
+    """Return the amounts in words: ``height (0, 1), width (1, 1)``."""
+    names = _AXES.get(len(site.amounts)) or [f"axis {i}" for i in range(len(site.amounts))]
+    return ", ".join(
+        f"{name} {_amount(amount)}" for name, amount in zip(names, site.amounts, strict=True)
+    )
+
+
+def times(values: Iterable[Dim]) -> str:
+    """Return sizes joined as in ``3x3``."""
+    return "x".join(str(value) for value in values)
+
+
+def _amount(amount: object) -> str:
+    if amount is None:
+        return "unknown"
+    return f"[{amount}]" if isinstance(amount, ByRemainder) else str(amount)
+
+
+def _unknown_cause(sizes: tuple[Dim, ...]) -> str | None:
+    return next((size.cause for size in sizes if hasattr(size, "cause")), None)

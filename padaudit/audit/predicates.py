@@ -1,0 +1,207 @@
+"""The named facts that rules are made of: each says one thing about a site."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from padaudit.ir.graph import Graph
+from padaudit.ir.site import IMPLICIT, Family, Padding, PaddingSite
+from padaudit.padding.amounts import effective_kernel, sees_only_padding
+
+Predicate = Callable[[PaddingSite, Graph], bool]
+PREDICATES: Final[dict[str, Predicate]] = {}
+"""Predicate by the name that ``rules/checks`` uses (the function's own name)."""
+
+PAD_OPERATORS: Final = frozenset({"Pad", "ZeroPadding1D", "ZeroPadding2D", "ZeroPadding3D"})
+
+
+def _predicate(function: Predicate) -> Predicate:
+    PREDICATES[function.__name__] = function
+    return function
+
+
+@_predicate
+def implicit(site: PaddingSite, graph: Graph) -> bool:
+    """The amounts follow from a mode (same, causal) instead of standing in the model."""
+    return site.implicit
+
+
+@_predicate
+def explicit(site: PaddingSite, graph: Graph) -> bool:
+    """The amounts stand in the model."""
+    return site.padding is Padding.EXPLICIT
+
+
+@_predicate
+def amounts_known(site: PaddingSite, graph: Graph) -> bool:
+    """Every amount is a number."""
+    return site.pads is not None
+
+
+@_predicate
+def asymmetric(site: PaddingSite, graph: Graph) -> bool:
+    """Some axis is padded unequally."""
+    return any(before != after for before, after in site.pads or ())
+
+
+@_predicate
+def varies_with_open_size(site: PaddingSite, graph: Graph) -> bool:
+    """An amount changes with a size that the model leaves open."""
+    return site.by_remainder
+
+
+@_predicate
+def open_size(site: PaddingSite, graph: Graph) -> bool:
+    """A spatial input size is open in the model."""
+    return site.has_open_size
+
+
+@_predicate
+def unresolved_size(site: PaddingSite, graph: Graph) -> bool:
+    """A spatial input size or the kernel could not be inferred."""
+    return site.has_unknown_size or site.window is None
+
+
+@_predicate
+def same_lower(site: PaddingSite, graph: Graph) -> bool:
+    """The odd element goes before."""
+    return site.padding is Padding.SAME_LOWER
+
+
+@_predicate
+def causal(site: PaddingSite, graph: Graph) -> bool:
+    """All padding goes before."""
+    return site.padding is Padding.CAUSAL
+
+
+@_predicate
+def strided(site: PaddingSite, graph: Graph) -> bool:
+    """Some stride is larger than 1."""
+    return site.window is not None and any(stride > 1 for stride in site.window.strides)
+
+
+@_predicate
+def dilated(site: PaddingSite, graph: Graph) -> bool:
+    """Some dilation is larger than 1."""
+    return site.window is not None and any(value > 1 for value in site.window.dilations)
+
+
+@_predicate
+def onnx(site: PaddingSite, graph: Graph) -> bool:
+    """The operator is ONNX's."""
+    return site.framework == "onnx"
+
+
+@_predicate
+def quantized(site: PaddingSite, graph: Graph) -> bool:
+    """Padding stands for the zero point."""
+    return site.quantized
+
+
+@_predicate
+def padded(site: PaddingSite, graph: Graph) -> bool:
+    """Something is padded, or may be (amounts not known)."""
+    amounts = site.pads
+    return site.padding is not Padding.VALID and (amounts is None or any(map(any, amounts)))
+
+
+@_predicate
+def transposed(site: PaddingSite, graph: Graph) -> bool:
+    """The operator is a transposed convolution."""
+    return site.family is Family.TRANSPOSED_CONV
+
+
+@_predicate
+def average_pool(site: PaddingSite, graph: Graph) -> bool:
+    """The operator is an average pool."""
+    return site.family is Family.AVG_POOL
+
+
+@_predicate
+def auto_pad_with_pads(site: PaddingSite, graph: Graph) -> bool:
+    """ONNX: auto_pad other than NOTSET stands together with pads."""
+    attributes = site.op.attributes
+    mode = attributes.get("auto_pad", "NOTSET")
+    return site.framework == "onnx" and mode != "NOTSET" and "pads" in attributes
+
+
+@_predicate
+def crop_disputed(site: PaddingSite, graph: Graph) -> bool:
+    """A transposed convolution whose implicit crop runtimes compute differently.
+
+    Measured: SAME with an effective kernel (plus output_padding) below the stride, SAME
+    with output_padding, output_shape without SAME_UPPER.
+    """
+    if site.family is not Family.TRANSPOSED_CONV or site.window is None:
+        return False
+    attributes = site.op.attributes
+    if site.framework == "onnx" and "output_shape" in attributes:
+        return site.padding is not Padding.SAME_UPPER
+    if not site.implicit:
+        return False
+    extra = attributes.get("output_padding")
+    return any(_as_list(extra)) or _kernel_below_stride(site)
+
+
+@_predicate
+def backends_differ(site: PaddingSite, graph: Graph) -> bool:
+    """A Keras layer whose result differs between the TensorFlow, JAX and torch backends.
+
+    Measured with Keras 3.15: average pools with an odd total (torch is wrong unless the
+    pool is 2), transposed convolutions with an even kernel and output_padding 0
+    (TensorFlow aborts).
+    """
+    if site.framework != "keras" or not site.implicit or site.window is None:
+        return False
+    if site.family is Family.AVG_POOL:
+        pairs = zip(site.window.kernel_shape, site.pads or (), strict=False)
+        return any(sum(pads) % 2 and kernel != 2 for kernel, pads in pairs)
+    padding = _as_list(site.op.attributes.get("output_padding"))
+    even = any(extent % 2 == 0 for extent in _extents(site))
+    return site.family is Family.TRANSPOSED_CONV and even and 0 in padding
+
+
+@_predicate
+def fed_by_padding(site: PaddingSite, graph: Graph) -> bool:
+    """An explicit Pad or ZeroPadding layer stands directly in front of the operator."""
+    producer = graph.producer(site.op.inputs[0])
+    return producer is not None and producer.op_type in PAD_OPERATORS
+
+
+@_predicate
+def input_skipped_or_unread(site: PaddingSite, graph: Graph) -> bool:
+    """Some window reads only padding, or a kernel smaller than its stride skips input."""
+    if site.window is None or site.family is Family.TRANSPOSED_CONV:
+        return False
+    if site.padding in IMPLICIT and _kernel_below_stride(site):
+        return True
+    window = zip(
+        site.input_size,
+        site.window.kernel_shape,
+        site.window.strides,
+        site.window.dilations,
+        site.pads or (),
+        strict=False,
+    )
+    return any(isinstance(axis[0], int) and sees_only_padding(*axis) for axis in window)
+
+
+def _kernel_below_stride(site: PaddingSite) -> bool:
+    if site.window is None:
+        return False
+    return any(e < s for e, s in zip(_extents(site), site.window.strides, strict=True))
+
+
+def _extents(site: PaddingSite) -> tuple[int, ...]:
+    if site.window is None:
+        return ()
+    pairs = zip(site.window.kernel_shape, site.window.dilations, strict=True)
+    return tuple(effective_kernel(kernel, dilation) for kernel, dilation in pairs)
+
+
+def _as_list(value: object) -> list[int]:
+    if isinstance(value, int):
+        return [value]
+    return [item for item in value if isinstance(item, int)] if isinstance(value, list) else []
+

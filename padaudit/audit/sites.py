@@ -1,0 +1,169 @@
+"""Operators of the graph -> padding sites, by the tables of ``rules/ops``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from padaudit.audit.amounts import AMOUNTS, SiteDraft
+from padaudit.ir.dims import Dim, Shape, Unknown
+from padaudit.ir.graph import Graph
+from padaudit.ir.op import Op
+from padaudit.ir.site import Padding, PaddingSite, Window
+from padaudit.ir.walk import Visit, walk
+from padaudit.rules.load import op_index
+from padaudit.rules.schema import Operator, OpTable
+
+MAX_WINDOW: Final = 1 << 16
+_MAX_RANK: Final = 8
+
+
+def find_sites(graph: Graph) -> tuple[PaddingSite, ...]:
+    """Return every padding site of a graph and its nested graphs, in execution order.
+
+    Ids are unique: where two sites would share one, later ones get ``#2``, ``#3``, ...
+    """
+    sites: list[PaddingSite] = []
+    seen: dict[str, int] = {}
+    for visit in walk(graph):
+        site = site_of(visit)
+        if site is None:
+            continue
+        seen[site.id] = seen.get(site.id, 0) + 1
+        if seen[site.id] > 1:
+            site = replace(site, id=f"{site.id}#{seen[site.id]}")
+        sites.append(site)
+    return tuple(sites)
+
+
+def site_of(visit: Visit) -> PaddingSite | None:
+    """Return the padding site of one operator, or None if its window is never padded."""
+    op = visit.op
+    entry = op_index().get((op.domain, op.op_type))
+    if entry is None or not op.inputs:
+        return None
+    table, operator = entry
+    padding = _padding(table, op)
+    window, problem = _window(table, operator, visit.graph, op)
+    axes = _spatial_axes(table, operator, op, visit.graph, window)
+    cause = visit.graph.tensor(op.inputs[0]).cause
+    data = visit.graph.tensor(op.inputs[0]).shape
+    site = PaddingSite(
+        id=visit.path,
+        framework=table.framework,
+        op=op,
+        scope=visit.scope,
+        family=table.family,
+        window=window,
+        group=_group(table, op),
+        padding=padding,
+        amounts=(None,) * len(axes),
+        input_size=_sizes(data, axes, cause),
+        output_size=_sizes(visit.graph.tensor(op.outputs[0]).shape, axes, cause),
+        spatial_axes=axes,
+        pad_value=table.pad_value,
+        strategies=tuple(table.strategies),
+        quantized=table.quantized,
+        dtype=_dtype(visit.graph, op),
+        kept=table.kept,
+        unresolved=problem or cause,
+    )
+    if window is None:
+        return site
+    draft = SiteDraft(site, window, _declared_pads(table, op, window.rank))
+    return AMOUNTS[table.amounts](draft)
+
+
+def _dtype(graph: Graph, op: Op) -> str | None:
+    types = (graph.tensor(name).dtype for name in op.inputs[:2] if name)
+    return next((dtype for dtype in types if dtype), None)
+
+
+def _padding(table: OpTable, op: Op) -> Padding:
+    words = table.padding
+    declared = op.attributes.get(words.attribute)
+    word = declared if isinstance(declared, str) else words.default
+    padding = words.values.get(word, words.values[words.default])
+    if padding is Padding.EXPLICIT and not any(_ints(op.attributes.get(table.window.pads)) or ()):
+        return Padding.VALID
+    return padding
+
+
+def _window(
+    table: OpTable, operator: Operator, graph: Graph, op: Op
+) -> tuple[Window | None, str | None]:
+    words, config = table.window, op.attributes
+    kernel = _per_axis(config.get(words.kernel_shape, words.kernel_default), operator.rank)
+    if kernel is None and (slot := operator.weight_input or words.weight_input) is not None:
+        kernel = _kernel_of_weights(graph, op, slot)
+    if kernel is None:
+        return None, f"the kernel's shape of '{op.name}' ({op.op_type}) is not known"
+    rank = len(kernel)
+    default = kernel if words.strides_default == "kernel_shape" else (1,) * rank
+    strides = _per_axis(config.get(words.strides), rank) or default
+    dilations = _per_axis(config.get(words.dilations), rank) or (1,) * rank
+    lengths = {len(strides), len(dilations), rank}
+    values = (*kernel, *strides, *dilations)
+    if len(lengths) > 1 or not all(0 < value <= MAX_WINDOW for value in values):
+        return None, f"the window of '{op.name}' ({op.op_type}) makes no sense: {values}"
+    return Window(kernel, strides, dilations), None
+
+
+def _kernel_of_weights(graph: Graph, op: Op, slot: int) -> tuple[int, ...] | None:
+    shape = graph.tensor(op.inputs[slot]).shape if slot < len(op.inputs) else None
+    return _ints(shape[2:]) if shape is not None and len(shape) > 2 else None
+
+
+def _spatial_axes(
+    table: OpTable, operator: Operator, op: Op, graph: Graph, window: Window | None
+) -> tuple[int, ...]:
+    data = graph.tensor(op.inputs[0]).shape
+    rank = window.rank if window else operator.rank
+    if rank is None:
+        rank = max(len(data) - 2 - table.leading_axes, 0) if data else 0
+    first = 1 + table.leading_axes
+    if not _channels_last(table, operator, op):
+        first += 1
+    return tuple(range(first, first + min(rank, _MAX_RANK)))
+
+
+def _channels_last(table: OpTable, operator: Operator, op: Op) -> bool:
+    if table.framework == "keras":
+        return op.attributes.get("data_format") != "channels_first"
+    return operator.channels_last
+
+
+def _sizes(shape: Shape | None, axes: Sequence[int], cause: str | None) -> tuple[Dim, ...]:
+    if shape is None or (axes and axes[-1] >= len(shape)):
+        return (Unknown(cause or "its rank could not be inferred"),) * len(axes)
+    return tuple(shape[axis] for axis in axes)
+
+
+def _group(table: OpTable, op: Op) -> int:
+    value = op.attributes.get(table.window.group, 1)
+    return value if isinstance(value, int) and value > 0 else 1
+
+
+def _declared_pads(table: OpTable, op: Op, rank: int) -> tuple[tuple[int, int], ...]:
+    flat = _ints(op.attributes.get(table.window.pads))
+    if flat is None or len(flat) != 2 * rank:
+        return ((0, 0),) * rank
+    return tuple(zip(flat[:rank], flat[rank:], strict=True))
+
+
+def _per_axis(value: Any, rank: int | None) -> tuple[int, ...] | None:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return (value,) * (rank or 1)
+    values = _ints(value)
+    if values and rank and len(values) == 1:
+        return values * rank
+    return values or None
+
+
+def _ints(value: Any) -> tuple[int, ...] | None:
+    if isinstance(value, Mapping) and isinstance(value.get("items"), list):
+        value = value["items"]
+    if isinstance(value, list | tuple) and all(type(item) is int for item in value):
+        return tuple(value)
+    return None

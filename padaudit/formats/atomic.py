@@ -1,0 +1,47 @@
+"""Writing a file so that it is there whole, or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from padaudit.errors import InputError
+
+
+@contextmanager
+def staged(target: Path) -> Iterator[Path]:
+    """Yield a temporary path beside the target; rename it there if the block succeeds.
+
+    The temporary file is removed on any exception, an interrupt included. It keeps the
+    target's suffixes, because readers of external data and libraries look at them.
+
+    Raises
+    ------
+    InputError
+        If the target's folder does not exist or can't be written.
+    """
+    try:
+        handle, name = tempfile.mkstemp(
+            prefix=f".{target.stem}.", suffix=f".partial{target.suffix}", dir=target.parent
+        )
+    except OSError as error:
+        cause = f"the output can't be written ({error.strerror or error})"
+        raise InputError(target, cause, "check the folder") from error
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        _adopt_mode(temporary)
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _adopt_mode(path: Path) -> None:
+    """Files made by mkstemp are private; outputs have the user's usual permissions."""
+    mask = os.umask(0)
+    os.umask(mask)
+    path.chmod(0o666 & ~mask)

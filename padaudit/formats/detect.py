@@ -1,0 +1,108 @@
+"""Which format a file has, by its content; and the document behind a path."""
+
+from __future__ import annotations
+
+import codecs
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from padaudit.errors import InputError, LimitError
+from padaudit.formats.shape_options import InputShapes
+from padaudit.ir.graph import Graph
+
+if TYPE_CHECKING:
+    from padaudit.formats.document import Document
+
+MODEL_SUFFIXES: Final = frozenset({".h5", ".hdf5", ".keras", ".onnx"})
+_HDF5: Final = b"\x89HDF\r\n\x1a\n"
+_ZIP: Final = b"PK\x03\x04"
+_LFS: Final = b"version https://git-lfs"
+_HEAD_BYTES: Final = 4096
+_USER_BLOCKS: Final = (0, 512, 1024, 2048)
+_FORMATS: Final = "padaudit reads Keras (.h5, .keras) and ONNX (.onnx) models"
+
+
+def read_document(path: Path) -> Document:
+    """Read a model's definition; the format is decided by content, not by suffix.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, empty, damaged, or no model; the message says what to do.
+    """
+    head = _head(path)
+    if any(head[offset:].startswith(_HDF5) for offset in _USER_BLOCKS):
+        from padaudit.formats.keras.container import read_h5
+
+        return read_h5(path)
+    if head.startswith(_ZIP):
+        from padaudit.formats.keras.container import read_archive
+
+        return read_archive(path)
+    _refuse_text(path, head)
+    from padaudit.formats.onnx.document import read_onnx
+
+    try:
+        return read_onnx(path)
+    except LimitError:
+        raise
+    except InputError as error:
+        if path.suffix == ".onnx":
+            raise
+        cause = "its content is neither HDF5, a Keras archive nor ONNX"
+        raise InputError(path, cause, _FORMATS) from error
+
+
+def read_model(path: Path, input_shapes: InputShapes) -> tuple[Document, Graph]:
+    """Read a model's definition and build its graph.
+
+    Raises
+    ------
+    InputError
+        See `read_document`; also if the definition is not a graph.
+    UsageError
+        If an input shape names no input.
+    """
+    document = read_document(path)
+    return document, build_graph(document, input_shapes)
+
+
+def build_graph(document: Document, input_shapes: InputShapes) -> Graph:
+    """Build the graph of a document of either format."""
+    if document.format == "onnx":
+        from padaudit.formats.onnx.read import read_graph as read_onnx_graph
+
+        return read_onnx_graph(document, input_shapes)  # type: ignore[arg-type]
+    from padaudit.formats.keras.read import read_graph as read_keras_graph
+
+    return read_keras_graph(document, input_shapes)  # type: ignore[arg-type]
+
+
+def _head(path: Path) -> bytes:
+    try:
+        if path.is_dir():
+            raise InputError(path, "it is a folder", "name a model file in it")
+        with path.open("rb") as file:
+            head = file.read(_HEAD_BYTES)
+    except FileNotFoundError as error:
+        raise InputError(path, "no such file", "check the path") from error
+    except OSError as error:
+        cause = f"it can't be read ({error.strerror or error})"
+        raise InputError(path, cause, "check its permissions") from error
+    if not head:
+        raise InputError(path, "the file is empty", "copy or download it again")
+    return head
+
+
+def _refuse_text(path: Path, head: bytes) -> None:
+    if head.startswith(_LFS):
+        cause = "it is a git-LFS pointer, not the model itself"
+        raise InputError(path, cause, "run 'git lfs pull' first")
+    if path.suffix == ".onnx" and head[:1] == b"\x08":
+        return
+    try:
+        text, _ = codecs.utf_8_decode(head, "strict", False)
+    except UnicodeDecodeError:
+        return
+    if all(char.isprintable() or char.isspace() for char in text):
+        raise InputError(path, "it is a text file, not a model", _FORMATS)

@@ -1,0 +1,140 @@
+"""Shape inference for ONNX graphs, without the weights' values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+import onnx
+from onnx import GraphProto, ModelProto, TensorProto, TypeProto, ValueInfoProto, helper
+
+from padaudit.formats.onnx.document import LARGE_TENSOR_BYTES
+from padaudit.ir.dims import Open, Shape
+from padaudit.ir.tensor import TensorInfo
+
+_INVENTED: Final = "unk__"
+"""How onnx names the sizes that it can't express."""
+
+
+def infer(model: ModelProto) -> tuple[ModelProto, str | None]:
+    """Return a weightless copy of a model with inferred types, and why inference failed.
+
+    Parameters
+    ----------
+    model : ModelProto
+        Not changed; large initializers are not copied.
+    """
+    light = _without_weights(model)
+    try:
+        return onnx.shape_inference.infer_shapes(light, data_prop=True), None
+    except Exception as error:
+        # onnx raises several unrelated types here, RuntimeError and its own among them.
+        return light, f"onnx shape inference failed ({(str(error).splitlines() or ['?'])[0]})"
+
+
+def override_inputs(model: ModelProto, shapes: Mapping[str, TensorInfo]) -> ModelProto:
+    """Return a weightless copy of a model whose inputs have the given shapes.
+
+    What the file recorded for inner tensors belongs to the old sizes and is dropped.
+    """
+    light = _without_weights(model)
+    for value in light.graph.input:
+        info = shapes.get(value.name)
+        if info is not None and info.shape is not None:
+            value.type.tensor_type.shape.CopyFrom(_shape_proto(info.shape))
+    del light.graph.value_info[:]
+    for value in light.graph.output:
+        value.type.tensor_type.ClearField("shape")
+    return light
+
+
+def type_table(graph: GraphProto) -> dict[str, TensorInfo]:
+    """Return what a graph's own records say of its tensors."""
+    table = {
+        value.name: tensor_info(value.type)
+        for value in (*graph.value_info, *graph.output, *graph.input)
+    }
+    table |= {tensor.name: weight_info(tensor) for tensor in graph.initializer}
+    return table
+
+
+def tensor_info(kind: TypeProto) -> TensorInfo:
+    """Return an ONNX type as a `TensorInfo` (sequences and maps: nothing known)."""
+    if not kind.HasField("tensor_type"):
+        return TensorInfo(None)
+    tensor = kind.tensor_type
+    dtype = dtype_name(tensor.elem_type)
+    if not tensor.HasField("shape"):
+        return TensorInfo(None, dtype)
+    return TensorInfo(tuple(_dim(dim) for dim in tensor.shape.dim), dtype)
+
+
+def weight_info(tensor: TensorProto) -> TensorInfo:
+    """Return the type of a tensor whose values the model holds."""
+    return TensorInfo(tuple(tensor.dims), dtype_name(tensor.data_type), constant=True)
+
+
+def dtype_name(code: int) -> str | None:
+    """Return numpy's name of an ONNX element type (None where it has none).
+
+    >>> dtype_name(1)
+    'float32'
+    """
+    try:
+        return str(helper.tensor_dtype_to_np_dtype(code))
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def typed_value(name: str, info: TensorInfo, element: int) -> ValueInfoProto:
+    """Return a graph input of the given type (``element`` is the ONNX element type)."""
+    if info.shape is None:
+        return helper.make_tensor_value_info(name, element, None)
+    value = helper.make_tensor_value_info(name, element, [])
+    value.type.tensor_type.shape.CopyFrom(_shape_proto(info.shape))
+    return value
+
+
+def _dim(dim: onnx.TensorShapeProto.Dimension) -> int | Open:
+    if dim.HasField("dim_value") and dim.dim_value >= 0:
+        return int(dim.dim_value)
+    name = dim.dim_param
+    return Open(None if not name or name.startswith(_INVENTED) else name)
+
+
+def _shape_proto(shape: Shape) -> onnx.TensorShapeProto:
+    proto = onnx.TensorShapeProto()
+    for size in shape:
+        dim = proto.dim.add()
+        if isinstance(size, int):
+            dim.dim_value = size
+        elif isinstance(size, Open) and size.name:
+            dim.dim_param = size.name
+    return proto
+
+
+def _without_weights(model: ModelProto) -> ModelProto:
+    light = ModelProto(ir_version=model.ir_version)
+    light.opset_import.extend(model.opset_import)
+    light.functions.extend(model.functions)
+    graph, old = light.graph, model.graph
+    graph.name = old.name
+    graph.node.extend(old.node)
+    graph.input.extend(old.input)
+    graph.output.extend(old.output)
+    graph.value_info.extend(old.value_info)
+    graph.initializer.extend(_light_tensors(old.initializer))
+    return light
+
+
+def _light_tensors(tensors: Iterable[TensorProto]) -> Iterable[TensorProto]:
+    for tensor in tensors:
+        if tensor.ByteSize() <= LARGE_TENSOR_BYTES:
+            yield tensor
+        else:
+            yield TensorProto(
+                name=tensor.name,
+                data_type=tensor.data_type,
+                dims=tensor.dims,
+                data_location=TensorProto.EXTERNAL,
+            )

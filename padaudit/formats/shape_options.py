@@ -1,0 +1,82 @@
+"""The user's ``--input-shape``: sizes that are fixed for an audit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from padaudit.errors import UsageError
+from padaudit.ir.dims import Open
+from padaudit.ir.tensor import TensorInfo
+
+ShapeOption = tuple[int | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class InputShapes:
+    """Shapes by input name; the name ``""`` stands for the model's only input.
+
+    Parameters
+    ----------
+    shapes : Mapping
+        Full shapes, batch axis first; None leaves an axis open.
+    """
+
+    shapes: Mapping[str, ShapeOption] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.shapes)
+
+    def by_name(self, names: Sequence[str], where: str) -> dict[str, TensorInfo]:
+        """Return the type of each input that the user fixed.
+
+        Raises
+        ------
+        UsageError
+            If a name is not an input, or no name is given for one of several inputs.
+        """
+        chosen: dict[str, TensorInfo] = {}
+        for name, shape in self.shapes.items():
+            if not name and len(names) != 1:
+                raise UsageError(
+                    f"{where}: the model has {len(names)} inputs ({', '.join(names)}); "
+                    "say which with --input-shape NAME=..."
+                )
+            if name and name not in names:
+                raise UsageError(
+                    f"{where}: the model has no input '{name}'; its inputs are {', '.join(names)}"
+                )
+            dims = tuple(Open() if size is None else size for size in shape)
+            chosen[name or names[0]] = TensorInfo(dims)
+        return chosen
+
+
+def parse_input_shapes(options: Sequence[str]) -> InputShapes:
+    """Read ``[NAME=]1,224,224,3`` options.
+
+    Raises
+    ------
+    UsageError
+        If an option is not a comma-separated list of sizes (``?`` leaves one open).
+
+    >>> parse_input_shapes(["x=1,?,3"]).shapes
+    {'x': (1, None, 3)}
+    """
+    shapes: dict[str, ShapeOption] = {}
+    for option in options:
+        name, _, sizes = option.rpartition("=")
+        if name in shapes:
+            raise UsageError(f"--input-shape names '{name or option}' twice")
+        shapes[name] = tuple(_size(part.strip(), option) for part in sizes.split(","))
+    return InputShapes(shapes)
+
+
+def _size(text: str, option: str) -> int | None:
+    if text in {"?", "None", "none"}:
+        return None
+    if not text.isdigit() or int(text) == 0:
+        raise UsageError(
+            f"--input-shape {option}: '{text}' is not a size; write e.g. 1,224,224,3 "
+            "or NAME=1,224,224,3 (? leaves a size open)"
+        )
+    return int(text)

@@ -1,0 +1,112 @@
+"""The intermediate representation: a typed wrapper over ``networkx.MultiDiGraph``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import cast
+
+import networkx as nx
+
+from padaudit.ir.op import Op
+from padaudit.ir.tensor import TensorInfo
+
+
+class Graph:
+    """Operators, the tensors between them, and the graphs nested in them.
+
+    A node is an `Op`, by name. An edge is one use of a tensor, keyed by
+    ``(output slot, input slot)``: an operand that is used twice is two edges.
+
+    Parameters
+    ----------
+    name : str
+        Name of the model, subgraph or function.
+    parent : Graph, optional
+        The graph whose tensors a body may read.
+    """
+
+    def __init__(self, name: str, parent: Graph | None = None) -> None:
+        self.name = name
+        self.parent = parent
+        self.network: nx.MultiDiGraph[str] = nx.MultiDiGraph()
+        self.tensors: dict[str, TensorInfo] = {}
+        self.inputs: tuple[str, ...] = ()
+        self.outputs: tuple[str, ...] = ()
+        self.nested: dict[str, dict[str, Graph]] = {}
+        self._producer: dict[str, tuple[str, int]] = {}
+        self._order: tuple[Op, ...] | None = None
+
+    def add(self, op: Op) -> None:
+        """Add an operator whose name and output tensors are new to the graph.
+
+        Raises
+        ------
+        ValueError
+            If the name or an output tensor is taken.
+        """
+        taken = [name for name in op.outputs if name and name in self._producer]
+        if op.name in self.network or taken:
+            raise ValueError(f"'{op.name}' or its output {taken} is defined twice")
+        self.network.add_node(op.name, op=op)
+        for slot, tensor in enumerate(op.outputs):
+            if tensor:
+                self._producer[tensor] = (op.name, slot)
+        self._order = None
+
+    def connect(self) -> None:
+        """Draw the edges of all operators added so far (idempotent)."""
+        for name in list(self.network):
+            for slot, tensor in enumerate(self.op(name).inputs):
+                if tensor in self._producer:
+                    source, out_slot = self._producer[tensor]
+                    self.network.add_edge(source, name, key=(out_slot, slot), tensor=tensor)
+        self._order = None
+
+    def nest(self, op_name: str, label: str, graph: Graph) -> None:
+        """Attach a nested graph (a body, function call or inner model) to an operator."""
+        self.nested.setdefault(op_name, {})[label] = graph
+
+    def op(self, name: str) -> Op:
+        """Return an operator by name."""
+        return cast(Op, self.network.nodes[name]["op"])
+
+    def ops(self) -> tuple[Op, ...]:
+        """Return all operators, topologically sorted; ties keep the document's order.
+
+        Raises
+        ------
+        networkx.NetworkXUnfeasible
+            If the graph has a cycle.
+        """
+        if self._order is None:
+            names = nx.lexicographical_topological_sort(
+                self.network, key=lambda name: self.op(name).position
+            )
+            self._order = tuple(self.op(name) for name in names)
+        return self._order
+
+    def producer(self, tensor: str) -> Op | None:
+        """Return the operator that makes a tensor; None for inputs and weights."""
+        found = self._producer.get(tensor)
+        return self.op(found[0]) if found else None
+
+    def uses(self, op: Op) -> Iterator[tuple[Op, int, int]]:
+        """Yield ``(consumer, output slot, input slot)`` of every use of an op's outputs."""
+        edges = self.network.out_edges(op.name, keys=True)
+        ordered = sorted(edges, key=lambda edge: (self.op(edge[1]).position, edge[2]))
+        for _, target, (out_slot, in_slot) in ordered:
+            yield self.op(target), out_slot, in_slot
+
+    def tensor(self, name: str) -> TensorInfo:
+        """Return what is known of a tensor, here or in an enclosing graph."""
+        if name in self.tensors:
+            return self.tensors[name]
+        return self.parent.tensor(name) if self.parent else TensorInfo(shape=None)
+
+    def makes(self, name: str) -> bool:
+        """Tell whether the graph, or one that encloses it, provides a tensor."""
+        if name in self._producer or name in self.inputs:
+            return True
+        if name in self.tensors and self.tensors[name].constant:
+            return True
+        return self.parent is not None and self.parent.makes(name)

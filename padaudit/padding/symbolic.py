@@ -1,0 +1,53 @@
+"""Padding amounts where a size is open: a function of the size's remainder by the stride.
+
+For every size n >= 1 the "same" amounts depend on n only through ``n % stride`` (see
+`padaudit.padding.amounts.same_total`), so a short table of cases is the whole truth.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from padaudit.padding.amounts import AxisPads, Formula
+
+
+@dataclass(frozen=True, slots=True)
+class ByRemainder:
+    """Amounts of one axis whose size is open.
+
+    Parameters
+    ----------
+    stride : int
+        The modulus.
+    cases : tuple of AxisPads
+        ``cases[r]`` are the amounts of every size with ``size % stride == r``.
+    """
+
+    stride: int
+    cases: tuple[AxisPads, ...]
+
+    def at(self, size: int) -> AxisPads:
+        """Return the amounts for one size, in elements."""
+        return self.cases[size % self.stride]
+
+    def __str__(self) -> str:
+        return ", ".join(
+            f"{pads} where size % {self.stride} = {rest}" for rest, pads in enumerate(self.cases)
+        )
+
+
+AxisAmounts = AxisPads | ByRemainder
+
+
+def open_amounts(formula: Formula, kernel: int, stride: int, dilation: int) -> AxisAmounts:
+    """Return the amounts of one axis of open size: constant, or by remainder.
+
+    >>> from padaudit.padding.amounts import same_upper
+    >>> open_amounts(same_upper, 3, 1, 1)
+    (1, 1)
+    >>> open_amounts(same_upper, 3, 2, 1).cases
+    ((0, 1), (1, 1))
+    """
+    sizes = [stride, *range(1, stride)]
+    cases = tuple(formula(size, kernel, stride, dilation) for size in sizes)
+    return cases[0] if len(set(cases)) == 1 else ByRemainder(stride, cases)
