@@ -1,0 +1,215 @@
+"""An independent reference for padded windows: numpy, float64, gather by index.
+
+Nothing is padded here and nothing is shared with `padaudit.padding`: each tap of each
+window reads its element by index, and an index outside the input reads the pad value. The
+amounts follow TensorFlow's form of "same", not ONNX's. Sums of small integers are exact.
+
+References
+----------
+TensorFlow "SAME": https://www.tensorflow.org/api_docs/python/tf/nn#notes_on_padding_2
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float64s = NDArray[np.float64]
+Reads = tuple[NDArray[np.int64], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AxisWindows:
+    """The windows along one spatial axis.
+
+    Parameters
+    ----------
+    outputs : int
+        How many windows there are.
+    start : int
+        Index that the first tap of the first window reads; negative inside padding.
+    kernel, stride, dilation : int
+        The window, in elements.
+    """
+
+    outputs: int
+    start: int
+    kernel: int
+    stride: int
+    dilation: int
+
+    def reads(self, tap: int) -> NDArray[np.int64]:
+        """Return the index that a tap reads in each window, shape ``(outputs,)``.
+
+        >>> AxisWindows(3, -1, 3, 2, 1).reads(0).tolist()
+        [-1, 1, 3]
+        """
+        return np.arange(self.outputs) * self.stride + tap * self.dilation + self.start
+
+
+def same_start(size: int, kernel: int, stride: int, dilation: int, lower: bool) -> tuple[int, int]:
+    """Return how many windows "same" padding gives, and where the first one starts.
+
+    Parameters
+    ----------
+    size, kernel, stride, dilation : int
+        One spatial axis, in elements.
+    lower : bool
+        Whether an odd element of padding goes before (SAME_LOWER) or after the input.
+
+    Returns
+    -------
+    tuple of int
+        Number of outputs, and the index (0 or less) of the first window's first tap.
+
+    >>> same_start(224, 3, 2, 1, lower=False), same_start(224, 3, 2, 1, lower=True)
+    ((112, 0), (112, -1))
+    """
+    extent = (kernel - 1) * dilation + 1
+    if size % stride == 0:
+        total = max(extent - stride, 0)
+    else:
+        total = max(extent - size % stride, 0)
+    before = (total + 1) // 2 if lower else total // 2
+    return (size + stride - 1) // stride, -before
+
+
+def axis_windows(
+    size: int,
+    kernel: int,
+    stride: int,
+    dilation: int,
+    mode: str,
+    pads: tuple[int, int] | None = None,
+) -> AxisWindows:
+    """Place the windows along one axis.
+
+    Parameters
+    ----------
+    size, kernel, stride, dilation : int
+        One spatial axis, in elements.
+    mode : str
+        ``valid``, ``same_upper``, ``same_lower``, ``causal`` or ``explicit``.
+    pads : tuple of int, optional
+        ``(before, after)``, for ``explicit``.
+
+    Raises
+    ------
+    ValueError
+        If the mode has no such name, or ``explicit`` comes without pads.
+    """
+    reach = (kernel - 1) * dilation
+    if mode in {"same_upper", "same_lower"}:
+        outputs, start = same_start(size, kernel, stride, dilation, mode == "same_lower")
+    elif mode == "causal":
+        outputs, start = (size + stride - 1) // stride, -reach
+    elif mode == "valid":
+        outputs, start = _fitting(size - reach, stride), 0
+    elif mode == "explicit" and pads is not None:
+        outputs, start = _fitting(size + sum(pads) - reach, stride), -pads[0]
+    else:
+        raise ValueError(f"the oracle has no padding '{mode}' with pads {pads}")
+    return AxisWindows(outputs, start, kernel, stride, dilation)
+
+
+def _fitting(starts: int, stride: int) -> int:
+    return max((starts + stride - 1) // stride, 0)
+
+
+def each_tap(axes: Sequence[AxisWindows]) -> Iterator[tuple[tuple[int, ...], Reads]]:
+    """Yield each tap of a window (one index per axis) and what it reads along each axis."""
+    for tap in itertools.product(*(range(axis.kernel) for axis in axes)):
+        yield tap, tuple(axis.reads(index) for axis, index in zip(axes, tap, strict=True))
+
+
+def gather(x: Float64s, reads: Reads, pad_value: float) -> Float64s:
+    """Read one tap of every window.
+
+    Parameters
+    ----------
+    x : ndarray of float64
+        Input of shape ``(N, C, *spatial)``, no spatial axis empty.
+    reads : tuple of ndarray
+        Per spatial axis the index to read in each window.
+    pad_value : float
+        What an index outside the input reads.
+
+    Returns
+    -------
+    ndarray of float64
+        Shape ``(N, C, *outputs)``.
+    """
+    values, inside = x, np.ones((), dtype=bool)
+    for axis, index in enumerate(reads, start=2):
+        size = x.shape[axis]
+        values = np.take(values, np.clip(index, 0, size - 1), axis=axis)
+        inside = inside[..., np.newaxis] & (index >= 0) & (index < size)
+    return values if inside.all() else np.where(inside, values, pad_value)
+
+
+def convolve(
+    x: NDArray[Any],
+    w: NDArray[Any],
+    bias: NDArray[Any] | None = None,
+    *,
+    strides: Sequence[int],
+    dilations: Sequence[int],
+    mode: str,
+    group: int = 1,
+    pads: Sequence[tuple[int, int]] | None = None,
+    pad_value: float = 0.0,
+) -> Float64s:
+    """Convolve (cross-correlate, as ONNX ``Conv`` and Keras do) in float64.
+
+    Parameters
+    ----------
+    x : ndarray
+        Input of shape ``(N, C, *spatial)``, one to three spatial axes.
+    w : ndarray
+        Weights of shape ``(M, C / group, *kernel)``.
+    bias : ndarray, optional
+        Shape ``(M,)``.
+    strides, dilations : sequence of int
+        One per spatial axis.
+    mode : str
+        ``valid``, ``same_upper``, ``same_lower``, ``causal`` or ``explicit``.
+    group : int
+        Number of groups; C and M are multiples of it.
+    pads : sequence of (int, int), optional
+        Per spatial axis ``(before, after)``, for ``explicit``.
+    pad_value : float
+        What an element outside the input counts as.
+
+    Returns
+    -------
+    ndarray of float64
+        Shape ``(N, M, *outputs)``.
+
+    Raises
+    ------
+    ValueError
+        If the mode is unknown or the shapes do not fit together.
+    """
+    kernel = w.shape[2:]
+    given = pads if pads is not None else [None] * len(kernel)
+    axes = [
+        axis_windows(size, k, s, d, mode, pair)
+        for size, k, s, d, pair in zip(x.shape[2:], kernel, strides, dilations, given, strict=True)
+    ]
+    data = x.astype(np.float64)
+    taps = w.astype(np.float64).reshape(group, w.shape[0] // group, *w.shape[1:])
+    grouped = (x.shape[0], group, x.shape[1] // group)
+    outputs = tuple(axis.outputs for axis in axes)
+    total = np.zeros((x.shape[0], *taps.shape[:2], int(np.prod(outputs))))
+    for tap, reads in each_tap(axes):
+        values = gather(data, reads, pad_value).reshape(*grouped, total.shape[-1])
+        total += taps[(..., *tap)] @ values
+    result = total.reshape(x.shape[0], w.shape[0], *outputs)
+    if bias is None:
+        return result
+    return result + bias.astype(np.float64).reshape(-1, *(1,) * len(kernel))

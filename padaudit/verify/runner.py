@@ -1,0 +1,257 @@
+"""Runs models in onnxruntime, in a child process that may hang, crash or eat memory."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from padaudit.errors import MissingDependencyError
+from padaudit.verify.worker import (
+    JOB_FILE,
+    RUNTIME_FILE,
+    JobFile,
+    JobRecord,
+    ResultRecord,
+    RuntimeRecord,
+    arrays_path,
+    feed_path,
+    load_arrays,
+    result_path,
+    save_arrays,
+    write_record,
+)
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Job:
+    """A model to run on one or more sets of inputs.
+
+    Parameters
+    ----------
+    model : Path or bytes
+        A file, which may have external data beside it, or a serialised model.
+    feeds : tuple of Mapping
+        Sets of inputs, array by input name.
+    outputs : tuple of str, optional
+        What to fetch; all outputs of the model if None.
+    optimize : bool
+        Whether onnxruntime may optimise the graph.
+    """
+
+    model: Path | bytes
+    feeds: tuple[Mapping[str, Array], ...]
+    outputs: tuple[str, ...] | None = None
+    optimize: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RunOutcome:
+    """What a job gave.
+
+    Parameters
+    ----------
+    outputs : tuple of tuple of ndarray, or None
+        Per set of inputs the fetched outputs; None if any of the runs failed.
+    output_names : tuple of str
+        Names of the outputs, in that order.
+    error : str or None
+        Why there are no outputs.
+    crashed : bool
+        Whether the process died, or had to be stopped, during this job.
+    runtime : str
+        What ran it, e.g. ``onnxruntime 1.32.0 CPU``.
+    """
+
+    outputs: tuple[tuple[Array, ...], ...] | None
+    output_names: tuple[str, ...]
+    error: str | None
+    crashed: bool
+    runtime: str
+
+
+def run(
+    jobs: Sequence[Job],
+    *,
+    timeout: float = 600.0,
+    memory_mb: int | None = None,
+    threads: int = 2,
+) -> list[RunOutcome]:
+    """Run jobs in order, outside this process, on the CPU.
+
+    A job that kills the process or exceeds the timeout fails alone: those before it keep
+    their results and those after it run in a fresh process.
+
+    Parameters
+    ----------
+    jobs : sequence of Job
+        What to run.
+    timeout : float
+        Seconds that one job may take.
+    memory_mb : int, optional
+        Address space of the process in MiB, where the system can limit it (POSIX).
+    threads : int
+        Threads that an operator may use.
+
+    Returns
+    -------
+    list of RunOutcome
+        One per job. Failures of a job are in its outcome and not raised.
+    """
+    with tempfile.TemporaryDirectory(prefix="padaudit-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        records = [_prepare(folder, index, job) for index, job in enumerate(jobs)]
+        outcomes: list[RunOutcome] = []
+        while len(outcomes) < len(jobs):
+            pending = records[len(outcomes) :]
+            write_record(folder / JOB_FILE, JobFile(pending, threads, memory_mb))
+            ending = _run_worker(folder, pending, timeout)
+            outcomes += _collect(folder, pending, ending)
+    return outcomes
+
+
+def _prepare(folder: Path, index: int, job: Job) -> JobRecord:
+    model = folder / f"model-{index}.onnx"
+    if isinstance(job.model, bytes):
+        model.write_bytes(job.model)
+    else:
+        model = job.model.resolve()
+    for number, feed in enumerate(job.feeds):
+        values = [np.ascontiguousarray(array) for array in feed.values()]
+        save_arrays(feed_path(folder, index, number), values)
+    names = [list(feed) for feed in job.feeds]
+    outputs = None if job.outputs is None else list(job.outputs)
+    return JobRecord(index, str(model), names, outputs, job.optimize)
+
+
+def _run_worker(folder: Path, pending: Sequence[JobRecord], timeout: float) -> str:
+    """Return how the process ended, as a clause that can follow "onnxruntime"."""
+    with _worker(folder) as process:
+        if not _wait(process, folder, pending, timeout):
+            return f"was stopped after {timeout:g} s, the timeout for one job"
+    code = process.returncode
+    if code >= 0:
+        return f"ended with exit code {code}: {_last_words(folder)}"
+    if -code == getattr(signal, "SIGKILL", None):
+        return "died with SIGKILL, which is how the system ends a process that eats memory"
+    return f"died with {signal.Signals(-code).name}"
+
+
+@contextmanager
+def _worker(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    with (folder / _STDERR).open("wb") as stderr:
+        process = subprocess.Popen(
+            _command(folder),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=stderr,
+            cwd=folder,
+            env=_environment(),
+            start_new_session=True,
+        )
+    try:
+        yield process
+    finally:
+        _stop(process)
+
+
+_STDERR: Final = "stderr.txt"
+
+
+def _command(folder: Path) -> list[str]:
+    # -P: a module in the working directory must not stand in for one of ours.
+    return [sys.executable, "-P", "-m", "padaudit.verify.worker", str(folder)]
+
+
+def _environment() -> dict[str, str]:
+    root = Path(__file__).resolve().parents[2]
+    if root.name in {"site-packages", "dist-packages"}:
+        return dict(os.environ)
+    search = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
+    return {**os.environ, "PYTHONPATH": search}
+
+
+def _wait(
+    process: subprocess.Popen[bytes],
+    folder: Path,
+    pending: Sequence[JobRecord],
+    timeout: float,
+) -> bool:
+    """Wait for the process; tell whether it ended before a job exceeded the timeout."""
+    done, started = 0, time.monotonic()
+    while process.poll() is None:
+        while done < len(pending) and result_path(folder, pending[done].index).exists():
+            done, started = done + 1, time.monotonic()
+        left = started + timeout - time.monotonic()
+        if left <= 0:
+            return False
+        try:
+            process.wait(min(left, _POLL_SECONDS))
+        except subprocess.TimeoutExpired:
+            continue
+    return True
+
+
+_POLL_SECONDS: Final = 0.1
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is not None:
+        return
+    if sys.platform == "win32":
+        process.kill()
+    else:
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _collect(folder: Path, pending: Sequence[JobRecord], ending: str) -> list[RunOutcome]:
+    """Return the outcomes of the finished jobs and of the one that ended the process."""
+    runtime_file = folder / RUNTIME_FILE
+    if not runtime_file.exists():
+        return [_failure(f"onnxruntime could not be started: it {ending}", True)] * len(pending)
+    runtime = msgspec.json.decode(runtime_file.read_bytes(), type=RuntimeRecord).runtime
+    if runtime is None:
+        missing = MissingDependencyError("onnxruntime", "running a model", "verify")
+        return [_failure(str(missing), False)] * len(pending)
+    outcomes: list[RunOutcome] = []
+    for record in pending:
+        if not result_path(folder, record.index).exists():
+            return [*outcomes, _failure(f"onnxruntime {ending}", True, runtime)]
+        outcomes.append(_outcome(folder, record, runtime))
+    return outcomes
+
+
+def _outcome(folder: Path, record: JobRecord, runtime: str) -> RunOutcome:
+    text = result_path(folder, record.index).read_bytes()
+    result = msgspec.json.decode(text, type=ResultRecord)
+    if result.error is not None:
+        return _failure(result.error, False, runtime)
+    outputs = tuple(
+        load_arrays(arrays_path(folder, record.index, number))
+        for number in range(len(record.feeds))
+    )
+    return RunOutcome(outputs, tuple(result.outputs), None, False, runtime)
+
+
+def _failure(error: str, crashed: bool, runtime: str = "onnxruntime") -> RunOutcome:
+    return RunOutcome(None, (), error, crashed, runtime)
+
+
+def _last_words(folder: Path) -> str:
+    lines = (folder / _STDERR).read_text("utf-8", "replace").strip().splitlines()
+    return lines[-1][:500] if lines else "it wrote no message"

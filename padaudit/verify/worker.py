@@ -1,0 +1,228 @@
+"""The child process that runs onnxruntime: ``python -m padaudit.verify.worker FOLDER``.
+
+The folder is the whole protocol. `JOB_FILE` says what to run; feeds and results are
+``.npz`` files beside it. The record of a job is written last and in one step, so that
+what is there is complete whenever this process dies.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from padaudit.verify.inputs import element_type
+
+Array = NDArray[Any]
+
+JOB_FILE: Final = "jobs.json"
+RUNTIME_FILE: Final = "runtime.json"
+
+
+class JobRecord(msgspec.Struct, frozen=True):
+    """One model to run.
+
+    Parameters
+    ----------
+    index : int
+        Number of the job, which names its files.
+    model : str
+        Absolute path of the model.
+    feeds : list of list of str
+        Input names of each feed, in the order of the arrays in its file.
+    outputs : list of str or None
+        What to fetch; None for all outputs.
+    optimize : bool
+        Whether onnxruntime may optimise the graph.
+    """
+
+    index: int
+    model: str
+    feeds: list[list[str]]
+    outputs: list[str] | None
+    optimize: bool
+
+
+class JobFile(msgspec.Struct, frozen=True):
+    """What a process is to run, in order, and with how many threads and how much memory."""
+
+    jobs: list[JobRecord]
+    threads: int
+    memory_mb: int | None
+
+
+class ResultRecord(msgspec.Struct, frozen=True):
+    """What became of a job: the names of its outputs, or the error."""
+
+    outputs: list[str]
+    error: str | None = None
+
+
+class RuntimeRecord(msgspec.Struct, frozen=True):
+    """Which onnxruntime runs; None if it can't be imported."""
+
+    runtime: str | None
+
+
+def feed_path(folder: Path, job: int, feed: int) -> Path:
+    """Return where the inputs of one run of a job are."""
+    return folder / f"feed-{job}-{feed}.npz"
+
+
+def arrays_path(folder: Path, job: int, feed: int) -> Path:
+    """Return where the outputs of one run of a job are."""
+    return folder / f"arrays-{job}-{feed}.npz"
+
+
+def result_path(folder: Path, job: int) -> Path:
+    """Return where a finished job's `ResultRecord` is."""
+    return folder / f"result-{job}.json"
+
+
+def save_arrays(path: Path, arrays: Sequence[Array]) -> None:
+    """Write arrays in order; bfloat16, which ``.npy`` does not know, as its bits."""
+    named = {
+        f"{place}:{array.dtype.name}": array.view(np.uint16) if _is_bfloat16(array) else array
+        for place, array in enumerate(arrays)
+    }
+    with path.open("wb") as file:
+        np.savez(file, allow_pickle=False, **named)
+
+
+def load_arrays(path: Path) -> tuple[Array, ...]:
+    """Read what `save_arrays` wrote; nothing is unpickled."""
+    with np.load(path, allow_pickle=False) as stored:
+        pairs = [(key.partition(":")[2], stored[key]) for key in stored.files]
+    return tuple(
+        array.view(element_type(name)) if name == "bfloat16" else array for name, array in pairs
+    )
+
+
+def write_record(path: Path, record: msgspec.Struct) -> None:
+    """Write a record as JSON, whole or not at all."""
+    partial = path.with_suffix(".partial")
+    partial.write_bytes(msgspec.json.encode(record))
+    partial.replace(path)
+
+
+def main(folder: Path) -> None:
+    """Run the jobs of a folder in order."""
+    job_file = msgspec.json.decode((folder / JOB_FILE).read_bytes(), type=JobFile)
+    _limit_memory(job_file.memory_mb)
+    try:
+        onnxruntime: Any = importlib.import_module("onnxruntime")
+    except ImportError:
+        write_record(folder / RUNTIME_FILE, RuntimeRecord(None))
+        return
+    runtime = f"onnxruntime {onnxruntime.__version__} CPU"
+    write_record(folder / RUNTIME_FILE, RuntimeRecord(runtime))
+    onnxruntime.set_default_logger_severity(_SILENT)
+    for job in job_file.jobs:
+        result = _result(onnxruntime, folder, job, job_file.threads)
+        write_record(result_path(folder, job.index), result)
+
+
+_SILENT: Final = 4
+"""onnxruntime's log severity "fatal"."""
+
+
+def _limit_memory(megabytes: int | None) -> None:
+    if megabytes is None or sys.platform == "win32":
+        return
+    import resource
+
+    size = megabytes * 2**20
+    resource.setrlimit(resource.RLIMIT_AS, (size, size))
+
+
+def _result(onnxruntime: Any, folder: Path, job: JobRecord, threads: int) -> ResultRecord:
+    # Whatever onnxruntime raises is the outcome of this job and not of the next ones.
+    try:
+        return ResultRecord(_run_job(onnxruntime, folder, job, threads))
+    except MemoryError:
+        return ResultRecord([], "onnxruntime ran out of memory")
+    except Exception as error:
+        return ResultRecord([], str(error).strip() or type(error).__name__)
+
+
+def _run_job(onnxruntime: Any, folder: Path, job: JobRecord, threads: int) -> list[str]:
+    session = onnxruntime.InferenceSession(
+        job.model,
+        _session_options(onnxruntime, job.optimize, threads),
+        providers=["CPUExecutionProvider"],
+    )
+    types = {item.name: item.type for item in (*session.get_inputs(), *session.get_outputs())}
+    names = job.outputs or [item.name for item in session.get_outputs()]
+    run = _run_bits if "tensor(bfloat16)" in types.values() else _run_plain
+    for feed, inputs in enumerate(job.feeds):
+        arrays = load_arrays(feed_path(folder, job.index, feed))
+        values = run(onnxruntime, session, names, dict(zip(inputs, arrays, strict=True)))
+        save_arrays(
+            arrays_path(folder, job.index, feed), [_tensor(*pair) for pair in zip(names, values)]
+        )
+    return names
+
+
+def _session_options(onnxruntime: Any, optimize: bool, threads: int) -> Any:
+    levels = onnxruntime.GraphOptimizationLevel
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimize else levels.ORT_DISABLE_ALL
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.use_deterministic_compute = True
+    options.log_severity_level = _SILENT
+    return options
+
+
+def _run_plain(
+    onnxruntime: Any, session: Any, names: list[str], feeds: Mapping[str, Array]
+) -> list[Any]:
+    values: list[Any] = session.run(names, feeds)
+    return values
+
+
+def _run_bits(
+    onnxruntime: Any, session: Any, names: list[str], feeds: Mapping[str, Array]
+) -> list[Any]:
+    # The array interface of onnxruntime refuses bfloat16; its memory can be passed as bits.
+    make = onnxruntime.OrtValue
+    values = {
+        name: make.ortvalue_from_numpy_with_onnx_type(array.view(np.uint16), _ONNX_BFLOAT16)
+        if _is_bfloat16(array)
+        else make.ortvalue_from_numpy(array)
+        for name, array in feeds.items()
+    }
+    return [_from_bits(value) for value in session.run_with_ort_values(names, values)]
+
+
+_ONNX_BFLOAT16: Final = 16
+"""``onnx.TensorProto.BFLOAT16``."""
+
+
+def _from_bits(value: Any) -> Any:
+    if value.data_type() != "tensor(bfloat16)":
+        return value.numpy()
+    import ctypes
+
+    raw = ctypes.string_at(value.data_ptr(), value.tensor_size_in_bytes())
+    return np.frombuffer(raw, element_type("bfloat16")).reshape(value.shape())
+
+
+def _tensor(name: str, value: Any) -> Array:
+    if not isinstance(value, np.ndarray):
+        raise TypeError(f"output '{name}' is a {type(value).__name__}, not a tensor")
+    return value.astype(np.str_) if value.dtype == object else value
+
+
+def _is_bfloat16(array: Array) -> bool:
+    return array.dtype.name == "bfloat16"
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
