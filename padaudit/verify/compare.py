@@ -96,12 +96,9 @@ def ulp_distance(a: Array, b: Array) -> NDArray[np.uint64]:
     [1, 0]
     """
     first, second = _ordered(a), _ordered(b)
-    high, low = np.maximum(first, second), np.minimum(first, second)
-    distance = high.astype(np.uint64) - low.astype(np.uint64)
     nan_a, nan_b = np.isnan(a), np.isnan(b)
-    distance[nan_a & nan_b] = 0
-    distance[nan_a ^ nan_b] = INCOMPARABLE_ULP
-    return distance
+    distance = np.where(nan_a & nan_b, np.uint64(0), _span(first, second))
+    return np.where(nan_a ^ nan_b, np.uint64(INCOMPARABLE_ULP), distance)
 
 
 def merge(differences: Iterable[Difference]) -> Difference:
@@ -136,10 +133,15 @@ def _compare_floats(a: Array, b: Array, rtol: float, atol: float) -> Difference:
 
 
 def _compare_integers(a: Array, b: Array) -> Difference:
-    high, low = np.maximum(a, b), np.minimum(a, b)
-    # Modulo 2**64 the difference of the wrapped values is the exact one.
-    apart = high.astype(np.uint64) - low.astype(np.uint64)
+    apart = _span(a, b)
     return _worst(a, b, apart, int(apart.max()), apart > 0)
+
+
+@np.errstate(over="ignore")
+def _span(a: Array, b: Array) -> NDArray[np.uint64]:
+    # Modulo 2**64 the difference of the wrapped integers is the exact one.
+    high, low = np.maximum(a, b), np.minimum(a, b)
+    return np.asarray(high.astype(np.uint64) - low.astype(np.uint64))
 
 
 def _worst(

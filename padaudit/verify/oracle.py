@@ -71,10 +71,7 @@ def same_start(size: int, kernel: int, stride: int, dilation: int, lower: bool) 
     ((112, 0), (112, -1))
     """
     extent = (kernel - 1) * dilation + 1
-    if size % stride == 0:
-        total = max(extent - stride, 0)
-    else:
-        total = max(extent - size % stride, 0)
+    total = max(extent - stride, 0) if size % stride == 0 else max(extent - size % stride, 0)
     before = (total + 1) // 2 if lower else total // 2
     return (size + stride - 1) // stride, -before
 
@@ -121,10 +118,9 @@ def _fitting(starts: int, stride: int) -> int:
     return max((starts + stride - 1) // stride, 0)
 
 
-def each_tap(axes: Sequence[AxisWindows]) -> Iterator[tuple[tuple[int, ...], Reads]]:
-    """Yield each tap of a window (one index per axis) and what it reads along each axis."""
-    for tap in itertools.product(*(range(axis.kernel) for axis in axes)):
-        yield tap, tuple(axis.reads(index) for axis, index in zip(axes, tap, strict=True))
+def each_tap(axes: Sequence[AxisWindows]) -> Iterator[Reads]:
+    """Yield what each tap of a window reads along each axis, the last axis fastest."""
+    yield from itertools.product(*([axis.reads(j) for j in range(axis.kernel)] for axis in axes))
 
 
 def gather(x: Float64s, reads: Reads, pad_value: float) -> Float64s:
@@ -202,13 +198,13 @@ def convolve(
         for size, k, s, d, pair in zip(x.shape[2:], kernel, strides, dilations, given, strict=True)
     ]
     data = x.astype(np.float64)
-    taps = w.astype(np.float64).reshape(group, w.shape[0] // group, *w.shape[1:])
+    taps = w.astype(np.float64).reshape(group, w.shape[0] // group, w.shape[1], -1)
     grouped = (x.shape[0], group, x.shape[1] // group)
     outputs = tuple(axis.outputs for axis in axes)
     total = np.zeros((x.shape[0], *taps.shape[:2], int(np.prod(outputs))))
-    for tap, reads in each_tap(axes):
+    for tap, reads in enumerate(each_tap(axes)):
         values = gather(data, reads, pad_value).reshape(*grouped, total.shape[-1])
-        total += taps[(..., *tap)] @ values
+        total += taps[..., tap] @ values
     result = total.reshape(x.shape[0], w.shape[0], *outputs)
     if bias is None:
         return result

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from padaudit.errors import MissingDependencyError
+from padaudit.subprocesses import ending_of, module_command, module_environment, stop
 from padaudit.verify.worker import (
     JOB_FILE,
     RUNTIME_FILE,
@@ -35,6 +33,9 @@ from padaudit.verify.worker import (
 )
 
 Array = NDArray[Any]
+
+DEFAULT_TIMEOUT: Final = 600.0
+"""Seconds that one job may take."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,7 +88,7 @@ class RunOutcome:
 def run(
     jobs: Sequence[Job],
     *,
-    timeout: float = 600.0,
+    timeout: float = DEFAULT_TIMEOUT,
     memory_mb: int | None = None,
     threads: int = 2,
 ) -> list[RunOutcome]:
@@ -131,7 +132,7 @@ def _prepare(folder: Path, index: int, job: Job) -> JobRecord:
     else:
         model = job.model.resolve()
     for number, feed in enumerate(job.feeds):
-        values = [np.ascontiguousarray(array) for array in feed.values()]
+        values = [np.asarray(array, order="C") for array in feed.values()]
         save_arrays(feed_path(folder, index, number), values)
     names = [list(feed) for feed in job.feeds]
     outputs = None if job.outputs is None else list(job.outputs)
@@ -143,46 +144,28 @@ def _run_worker(folder: Path, pending: Sequence[JobRecord], timeout: float) -> s
     with _worker(folder) as process:
         if not _wait(process, folder, pending, timeout):
             return f"was stopped after {timeout:g} s, the timeout for one job"
-    code = process.returncode
-    if code >= 0:
-        return f"ended with exit code {code}: {_last_words(folder)}"
-    if -code == getattr(signal, "SIGKILL", None):
-        return "died with SIGKILL, which is how the system ends a process that eats memory"
-    return f"died with {signal.Signals(-code).name}"
+    return ending_of(process, folder / _STDERR)
 
 
 @contextmanager
 def _worker(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     with (folder / _STDERR).open("wb") as stderr:
         process = subprocess.Popen(
-            _command(folder),
+            module_command("padaudit.verify.worker", folder),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=stderr,
             cwd=folder,
-            env=_environment(),
+            env=module_environment(),
             start_new_session=True,
         )
     try:
         yield process
     finally:
-        _stop(process)
+        stop(process)
 
 
 _STDERR: Final = "stderr.txt"
-
-
-def _command(folder: Path) -> list[str]:
-    # -P: a module in the working directory must not stand in for one of ours.
-    return [sys.executable, "-P", "-m", "padaudit.verify.worker", str(folder)]
-
-
-def _environment() -> dict[str, str]:
-    root = Path(__file__).resolve().parents[2]
-    if root.name in {"site-packages", "dist-packages"}:
-        return dict(os.environ)
-    search = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
-    return {**os.environ, "PYTHONPATH": search}
 
 
 def _wait(
@@ -207,16 +190,6 @@ def _wait(
 
 
 _POLL_SECONDS: Final = 0.1
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is not None:
-        return
-    if sys.platform == "win32":
-        process.kill()
-    else:
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
 
 
 def _collect(folder: Path, pending: Sequence[JobRecord], ending: str) -> list[RunOutcome]:
@@ -250,8 +223,3 @@ def _outcome(folder: Path, record: JobRecord, runtime: str) -> RunOutcome:
 
 def _failure(error: str, crashed: bool, runtime: str = "onnxruntime") -> RunOutcome:
     return RunOutcome(None, (), error, crashed, runtime)
-
-
-def _last_words(folder: Path) -> str:
-    lines = (folder / _STDERR).read_text("utf-8", "replace").strip().splitlines()
-    return lines[-1][:500] if lines else "it wrote no message"

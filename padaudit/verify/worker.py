@@ -8,6 +8,7 @@ what is there is complete whenever this process dies.
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -87,12 +88,12 @@ def result_path(folder: Path, job: int) -> Path:
 
 def save_arrays(path: Path, arrays: Sequence[Array]) -> None:
     """Write arrays in order; bfloat16, which ``.npy`` does not know, as its bits."""
-    named = {
+    named: dict[str, Any] = {
         f"{place}:{array.dtype.name}": array.view(np.uint16) if _is_bfloat16(array) else array
         for place, array in enumerate(arrays)
     }
     with path.open("wb") as file:
-        np.savez(file, allow_pickle=False, **named)
+        np.savez(file, **named)
 
 
 def load_arrays(path: Path) -> tuple[Array, ...]:
@@ -114,7 +115,9 @@ def write_record(path: Path, record: msgspec.Struct) -> None:
 def main(folder: Path) -> None:
     """Run the jobs of a folder in order."""
     job_file = msgspec.json.decode((folder / JOB_FILE).read_bytes(), type=JobFile)
-    _limit_memory(job_file.memory_mb)
+    _limit_resources(job_file.memory_mb)
+    # Without this, onnxruntime 1.29 and later report each session over the network.
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     try:
         onnxruntime: Any = importlib.import_module("onnxruntime")
     except ImportError:
@@ -132,13 +135,14 @@ _SILENT: Final = 4
 """onnxruntime's log severity "fatal"."""
 
 
-def _limit_memory(megabytes: int | None) -> None:
-    if megabytes is None or sys.platform == "win32":
+def _limit_resources(memory_mb: int | None) -> None:
+    if sys.platform == "win32":
         return
     import resource
 
-    size = megabytes * 2**20
-    resource.setrlimit(resource.RLIMIT_AS, (size, size))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if memory_mb is not None:
+        resource.setrlimit(resource.RLIMIT_AS, (memory_mb * 2**20, memory_mb * 2**20))
 
 
 def _result(onnxruntime: Any, folder: Path, job: JobRecord, threads: int) -> ResultRecord:
@@ -164,7 +168,8 @@ def _run_job(onnxruntime: Any, folder: Path, job: JobRecord, threads: int) -> li
         arrays = load_arrays(feed_path(folder, job.index, feed))
         values = run(onnxruntime, session, names, dict(zip(inputs, arrays, strict=True)))
         save_arrays(
-            arrays_path(folder, job.index, feed), [_tensor(*pair) for pair in zip(names, values)]
+            arrays_path(folder, job.index, feed),
+            [_tensor(*pair) for pair in zip(names, values, strict=True)],
         )
     return names
 

@@ -81,8 +81,8 @@ class GraphEditor:
         origin: NodeOrigin = edit.site.op.origin
         container = container_of(self.model, origin)
         node = container.node[origin.index]
-        name = self._new(f"{node.name or edit.site.op.name}/pad")
-        padded = self._new(f"{node.input[0]}/{name}")
+        name = self.claim(f"{node.name or edit.site.op.name}/pad")
+        padded = self.claim(f"{node.input[0]}/{name}")
         opset = self._opset(container)
         if opset < _PAD_INPUTS_OPSET:
             word = "pads" if opset >= _PAD_RENAMED_OPSET else "paddings"
@@ -115,8 +115,8 @@ class GraphEditor:
         pads = np.asarray(_full_pads(edit), np.int64)
         element = ELEMENT_TYPES[edit.site.dtype or "float32"]
         return (
-            helper.make_tensor(self._new(f"{name}/pads"), TensorProto.INT64, pads.shape, pads),
-            helper.make_tensor(self._new(f"{name}/value"), element, (), [0.0]),
+            helper.make_tensor(self.claim(f"{name}/pads"), TensorProto.INT64, pads.shape, pads),
+            helper.make_tensor(self.claim(f"{name}/value"), element, (), [0.0]),
         )
 
     def _placed(
@@ -141,7 +141,8 @@ class GraphEditor:
             return opset_of(self.model.opset_import)
         return opset_of(container.opset_import)
 
-    def _new(self, wanted: str) -> str:
+    def claim(self, wanted: str) -> str:
+        """Return a name that nothing in the model has yet, and take it."""
         name, count = wanted, 1
         while name in self._taken:
             count += 1

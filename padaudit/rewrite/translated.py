@@ -1,0 +1,174 @@
+"""A translated Keras model: its convolutions found again, renamed, and given their Pads.
+
+tf2onnx folds ZeroPadding layers into ``pads`` attributes and names convolutions after
+whatever was fused into them. Here each site's node gets the site's name back, and in style
+``pad`` its amounts stand in a Pad node of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from padaudit.audit.sites import find_sites
+from padaudit.formats.onnx.document import OnnxDocument
+from padaudit.formats.onnx.edit import GraphEditor, clear_padding, copied
+from padaudit.formats.onnx.read import read_graph
+from padaudit.formats.shape_options import InputShapes
+from padaudit.ir.graph import Graph
+from padaudit.ir.op import Op
+from padaudit.ir.site import Family, PaddingSite
+from padaudit.padding.amounts import AxisPads
+from padaudit.rewrite.edit import Edit, Kept
+
+_TRANSPARENT = frozenset({"Transpose", "Unsqueeze", "Reshape", "Squeeze", "Identity"})
+STRATEGY = "pad_conv"
+
+
+@dataclass(frozen=True, slots=True)
+class Translated:
+    """The translated model, and which edits are found in it.
+
+    Parameters
+    ----------
+    document : OnnxDocument
+        The ONNX model with explicit padding.
+    edits : tuple of Edit
+        The sites that were found, with their amounts as they stand in it.
+    kept : tuple of Kept
+        Sites that could not be found again, with the reason.
+    """
+
+    document: OnnxDocument
+    edits: tuple[Edit, ...]
+    kept: tuple[Kept, ...]
+
+
+def settle(translated: OnnxDocument, edits: Sequence[Edit], style: str) -> Translated:
+    """Find the sites of a Keras model in its translation and make their padding explicit.
+
+    Parameters
+    ----------
+    translated : OnnxDocument
+        What tf2onnx made of the explicit Keras model.
+    edits : sequence of Edit
+        The edits that made the Keras model explicit.
+    style : str
+        ``pad`` or ``attrs``.
+    """
+    document = copied(translated)
+    graph = read_graph(document, InputShapes())
+    sites = [site for site in find_sites(graph) if site.family is Family.CONV and not site.scope]
+    editor = GraphEditor(document.model)
+    found, kept = [], []
+    matches = _match(edits, sites)
+    for edit in edits:
+        node_site = matches.get(edit.site.id)
+        if node_site is None:
+            kept.append(Kept(edit.site, "its convolution could not be found in the translation"))
+            continue
+        reason = _place(editor, graph, edit, node_site, style)
+        if reason:
+            kept.append(Kept(edit.site, reason))
+        else:
+            found.append(edit)
+    editor.commit()
+    return Translated(document, tuple(found), tuple(kept))
+
+
+def _place(
+    editor: GraphEditor, graph: Graph, edit: Edit, site: PaddingSite, style: str
+) -> str | None:
+    wanted = _onnx_pads(edit.pads, len(site.spatial_axes))
+    node = editor.node(site.op.origin)
+    own = site.pads or ()
+    if own == wanted or not edit.adds_padding:
+        node.name = editor.claim(edit.site.id)
+        if style == "pad" and edit.adds_padding:
+            clear_padding(node)
+            editor.pad_before(Edit(replace(site, id=edit.site.id), STRATEGY, wanted))
+        return None
+    pad = _pad_ahead(graph, site.op)
+    if pad is None or any(map(any, own)):
+        return f"its translation has the pads {own} where {wanted} are right"
+    node.name = editor.claim(edit.site.id)
+    editor.node(pad.origin).name = editor.claim(f"{edit.site.id}/pad")
+    return None
+
+
+def _onnx_pads(pads: tuple[AxisPads, ...], rank: int) -> tuple[AxisPads, ...]:
+    """A 1-D convolution is translated to a 2-D one of height 1."""
+    return ((0, 0),) * (rank - len(pads)) + pads
+
+
+def _pad_ahead(graph: Graph, op: Op) -> Op | None:
+    """Return the Pad whose output reaches an operator through reordering alone."""
+    producer = graph.producer(op.inputs[0])
+    while producer is not None and producer.op_type in _TRANSPARENT:
+        producer = graph.producer(producer.inputs[0])
+    return producer if producer is not None and producer.op_type == "Pad" else None
+
+
+def _match(edits: Sequence[Edit], sites: Sequence[PaddingSite]) -> dict[str, PaddingSite]:
+    """Pair sites with nodes: by the layer's name, then by form where that leaves no choice."""
+    matches: dict[str, PaddingSite] = {}
+    free = list(sites)
+    for edit in edits:
+        named = [site for site in free if _same_form(edit.site, site) and _names(edit.site, site)]
+        if len(named) == 1:
+            matches[edit.site.id] = named[0]
+            free.remove(named[0])
+    rest = [edit for edit in edits if edit.site.id not in matches]
+    for members in _grouped(rest, lambda edit: (_form(edit.site), edit.pads)).values():
+        edit = members[0]
+        candidates = [
+            site
+            for site in free
+            if _same_form(edit.site, site)
+            and site.pads == _onnx_pads(edit.pads, len(site.spatial_axes))
+        ]
+        if len(candidates) == len(members):
+            for edit, site in zip(members, candidates, strict=True):
+                matches[edit.site.id] = site
+    return matches
+
+
+def _names(keras: PaddingSite, site: PaddingSite) -> bool:
+    """Tell whether a node, or its weights, carry the path of a Keras layer."""
+    wanted = [part.split("#")[0] for part in keras.id.split("/")]
+    return any(_ends_with(label, wanted) for label in (site.op.name, *site.op.inputs[1:]))
+
+
+def _ends_with(label: str, wanted: list[str]) -> bool:
+    """Find the wanted names, in order, among a label's parts (``layer`` or ``layer_1``)."""
+    parts = label.replace(":", "/").split("/")
+    at = 0
+    for name in wanted:
+        at = next(
+            (i + 1 for i in range(at, len(parts)) if parts[i] in (name, f"{name}_1")), 0
+        )
+        if not at:
+            return False
+    return True
+
+
+def _same_form(keras: PaddingSite, site: PaddingSite) -> bool:
+    return bool(keras.window) and _form(keras, len(site.spatial_axes)) == _form(site)
+
+
+def _form(site: PaddingSite, rank: int | None = None) -> tuple[tuple[int, ...], ...]:
+    """Kernel, strides and dilations, with leading ones up to ``rank``."""
+    window = site.window
+    if window is None:
+        return ()
+    ones = (1,) * ((rank or window.rank) - window.rank)
+    return (ones + window.kernel_shape, ones + window.strides, ones + window.dilations)
+
+
+def _grouped(
+    edits: Iterable[Edit], key: Callable[[Edit], Hashable]
+) -> dict[Hashable, list[Edit]]:
+    groups: dict[Hashable, list[Edit]] = {}
+    for edit in edits:
+        groups.setdefault(key(edit), []).append(edit)
+    return groups

@@ -1,0 +1,77 @@
+"""Modules of padaudit that run in a process of their own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+_STDERR: Final = "stderr.txt"
+
+
+def module_command(module: str, folder: Path) -> list[str]:
+    """Return the command that runs a module on a folder.
+
+    ``-P``: a module in the working directory must not stand in for one of ours.
+    """
+    return [sys.executable, "-P", "-m", module, str(folder)]
+
+
+def module_environment() -> dict[str, str]:
+    """Return an environment in which the child finds this very padaudit."""
+    root = Path(__file__).resolve().parents[1]
+    if root.name in {"site-packages", "dist-packages"}:
+        return dict(os.environ)
+    search = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
+    return {**os.environ, "PYTHONPATH": search}
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process and all that it started."""
+    if process.poll() is not None:
+        return
+    if sys.platform == "win32":
+        process.kill()
+    else:
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def ending_of(process: subprocess.Popen[bytes], stderr: Path) -> str:
+    """Return how a process ended, as a clause: ``died with SIGSEGV``."""
+    code = process.returncode
+    if code >= 0:
+        return f"ended with exit code {code}: {_last_words(stderr)}"
+    if -code == getattr(signal, "SIGKILL", None):
+        return "died with SIGKILL, which is how the system ends a process that eats memory"
+    return f"died with {signal.Signals(-code).name}"
+
+
+def run_module(module: str, folder: Path, timeout: float) -> str:
+    """Run a module on a folder to its end; return how it ended, as a clause."""
+    stderr = folder / _STDERR
+    with stderr.open("wb") as errors:
+        process = subprocess.Popen(
+            module_command(module, folder),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+            cwd=folder,
+            env=module_environment(),
+            start_new_session=True,
+        )
+    try:
+        process.wait(timeout)
+    except subprocess.TimeoutExpired:
+        return f"was stopped after {timeout:g} s"
+    finally:
+        stop(process)
+    return ending_of(process, stderr)
+
+
+def _last_words(stderr: Path) -> str:
+    lines = stderr.read_text("utf-8", "replace").strip().splitlines()
+    return lines[-1][:500] if lines else "it wrote no message"

@@ -1,0 +1,154 @@
+"""Levels 2 and 3 for Keras models: translated and run in onnxruntime, and in Keras itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from padaudit.errors import UsageError
+from padaudit.formats.keras.engine import KerasRun, missing_package, run_keras
+from padaudit.ir.dims import Open
+from padaudit.verify.compare import Difference, compare_arrays, merge
+from padaudit.verify.evidence import Evidence, Status, Verification
+from padaudit.verify.inputs import InputSpec, open_sizes
+from padaudit.verify.model_level import ModelPair, Tolerance, compare_models, feeds_at
+from padaudit.verify.runner import Array, Job, run
+
+if TYPE_CHECKING:
+    from padaudit.rewrite.run import Loaded, Options
+
+SOURCE_RTOL: Final = 1e-4
+"""Relative to the largest magnitude of an output: two runtimes sum in different orders."""
+
+Feeds = dict[str, Array]
+
+
+def prove_keras_pair(
+    model: Loaded, written: Path, scratch: Path, options: Options
+) -> Verification:
+    """Prove a rewritten Keras file: as ONNX in onnxruntime, and original against rewritten in Keras."""
+    package = missing_package()
+    if package is not None:
+        reason = (
+            f"the models were not run whole: {package} is not installed "
+            "(pip install 'padaudit[keras]')"
+        )
+        return Verification(Status.UNVERIFIED, reason=reason)
+    try:
+        feeds = keras_feeds(model)
+    except UsageError as error:
+        return Verification(Status.UNVERIFIED, reason=str(error))
+    original, rewritten = run_keras(
+        [model.document.path or written, written],
+        [list(feed.values()) for feed in feeds],
+        scratch,
+        timeout=options.timeout,
+    )
+    from padaudit.verify.proof import EXACT, join
+
+    levels = [_as_onnx(original, rewritten, feeds, options)]
+    levels.append(compare_sources(original, rewritten.outputs, EXACT, rewritten.runtime, "Keras"))
+    return join(levels)
+
+
+def keras_feeds(model: Loaded) -> list[Feeds]:
+    """Return the inputs to compare a Keras model on.
+
+    Raises
+    ------
+    UsageError
+        If an input's rank is not known, or no values can be made up for it.
+    """
+    specs = []
+    for tensor in model.graph.inputs:
+        info = model.graph.tensor(tensor)
+        name = tensor.split(":")[0]
+        if info.shape is None:
+            raise UsageError(f"input '{name}' has no known shape; give it with --input-shape")
+        dims = tuple(
+            None if isinstance(dim, Open) else dim for dim in info.shape if not hasattr(dim, "cause")
+        )
+        specs.append(InputSpec(name, info.dtype or "float32", dims))  # type: ignore[arg-type]
+    return [feed for sizes in open_sizes(specs) for feed in feeds_at(specs, sizes)]
+
+
+def compare_sources(
+    original: KerasRun,
+    results: Sequence[Sequence[Array]] | None,
+    tolerance: Tolerance,
+    runtime: str,
+    what: str,
+) -> Verification:
+    """Level 3: what the original computes in Keras against results of the rewritten model.
+
+    With a relative tolerance, that is relative to the largest magnitude of each output.
+    """
+    if original.outputs is None or results is None:
+        reason = original.errors[0] if original.errors else "the rewritten model was not run"
+        return Verification(Status.UNVERIFIED, reason=reason)
+    found = [
+        _scaled(a, b, tolerance)
+        for ours, theirs in zip(original.outputs, results, strict=True)
+        for a, b in zip(ours, theirs, strict=True)
+    ]
+    total = merge(found)
+    evidence = Evidence(
+        "source",
+        runtime,
+        total.max_abs,
+        total.max_ulp,
+        {"inputs": len(original.outputs), "outputs": len(original.outputs[0])},
+        f"the original in {original.runtime} against the rewritten model in {what}, {tolerance}",
+    )
+    if total.equal:
+        return Verification(Status.EQUIVALENT, (evidence,))
+    reason = f"the rewritten model differs from the original in Keras: {total.reason}"
+    return Verification(Status.DIFFERENT, (evidence,), None, reason)
+
+
+def run_translated(model: Path, feeds: Sequence[Feeds], timeout: float) -> list[list[Array]] | str:
+    """Run an ONNX model on feeds; return its outputs, or why it does not run."""
+    outcome = run([Job(model, tuple(feeds))], timeout=timeout)[0]
+    if outcome.outputs is None:
+        return outcome.error or "it does not run"
+    return [list(values) for values in outcome.outputs]
+
+
+def by_position(feeds: Sequence[Feeds], names: Sequence[str]) -> list[Feeds]:
+    """Return feeds under the input names of a translated model."""
+    return [dict(zip(names, feed.values(), strict=True)) for feed in feeds]
+
+
+def input_names(model: Path) -> list[str]:
+    """Return the names of an ONNX model's inputs."""
+    import onnx
+
+    return [value.name for value in onnx.load(model, load_external_data=False).graph.input]
+
+
+def _as_onnx(
+    original: KerasRun, rewritten: KerasRun, feeds: Sequence[Feeds], options: Options
+) -> Verification:
+    if original.onnx is None or rewritten.onnx is None:
+        what, failed = ("the original", original) if original.onnx is None else (
+            "the rewritten model",
+            rewritten,
+        )
+        error = failed.errors[0] if failed.errors else "there is no translation"
+        return Verification(Status.UNVERIFIED, reason=f"{what} was not run as ONNX: {error}")
+    from padaudit.verify.proof import EXACT
+
+    names = input_names(original.onnx)
+    pair = ModelPair(original.onnx, rewritten.onnx)
+    return compare_models(pair, by_position(feeds, names), EXACT, options.timeout)
+
+
+def _scaled(reference: Array, result: Array, tolerance: Tolerance) -> Difference:
+    if tolerance.rtol == 0.0 or reference.size == 0 or reference.dtype.kind != "f":
+        return compare_arrays(result, reference, tolerance.rtol, tolerance.atol)
+    scale = float(np.nan_to_num(np.abs(reference.astype(np.float64))).max())
+    return compare_arrays(result, reference, 0.0, tolerance.atol + tolerance.rtol * scale)
+

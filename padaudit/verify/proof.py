@@ -1,0 +1,128 @@
+"""The proof of a rewrite: the levels that can be run here, joined into one verdict."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from padaudit.errors import UsageError
+from padaudit.ir.graph import Graph
+from padaudit.ir.walk import walk
+from padaudit.verify.evidence import Evidence, Status, Verification
+from padaudit.verify.model_level import ModelPair, Tolerance, compare_models, model_feeds
+from padaudit.verify.site_level import SitePair, prove_sites
+
+if TYPE_CHECKING:
+    from padaudit.rewrite.edit import Plan
+    from padaudit.rewrite.run import Loaded, Options
+
+EXACT: Final = Tolerance()
+
+
+def prove_rewrite(model: Loaded, written: Path, plan: Plan, options: Options) -> Verification:
+    """Prove a written file against the model it was made from.
+
+    Parameters
+    ----------
+    model : Loaded
+        The original.
+    written : Path
+        The rewritten model, of the same format; it is read again from the file.
+    plan : Plan
+        What was to be rewritten.
+    options : Options
+        ``verify`` says how far to go; ``model`` makes the model level obligatory.
+    """
+    from padaudit.rewrite.run import load
+
+    if not plan.edits:
+        copy = Evidence("definition", "padaudit", detail="nothing to rewrite: the output is a copy")
+        return Verification(Status.EQUIVALENT, (copy,))
+    rewritten = load(written, options.input_shapes)
+    levels = [prove_definition(model, rewritten, plan)]
+    if levels[-1].status is Status.EQUIVALENT:
+        levels.append(prove_site_level(model, rewritten, plan, options.timeout))
+    if options.verify != "site" and levels[-1].status is not Status.DIFFERENT:
+        levels.append(_whole_model(model, written, options))
+    return join(levels, obligatory="model" if options.verify == "model" else None)
+
+
+def prove_definition(model: Loaded, rewritten: Loaded, plan: Plan) -> Verification:
+    """Check the written file against the plan: every site there, explicit, of the same size."""
+    after = {site.id: site for site in rewritten.sites}
+    planned = {edit.site.id for edit in plan.edits}
+    for site in model.sites:
+        found = after.get(site.id)
+        if found is None or (site.id in planned and found.implicit):
+            reason = f"'{site.id}' is {'missing' if found is None else 'still implicit'}"
+            return Verification(Status.DIFFERENT, (), site.id, f"in the written file {reason}")
+        if site.id in planned and found.output_size != site.output_size:
+            reason = f"the output size of '{site.id}' changed"
+            return Verification(Status.DIFFERENT, (), site.id, reason)
+    detail = "the written file read again: every rewritten site explicit, every size as before"
+    evidence = Evidence("definition", "padaudit", counts={"sites": len(model.sites)}, detail=detail)
+    return Verification(Status.EQUIVALENT, (evidence,))
+
+
+def prove_site_level(
+    model: Loaded, rewritten: Loaded, plan: Plan, timeout: float
+) -> Verification:
+    """Run level 1 on all sites of a plan."""
+    after = {site.id: site for site in rewritten.sites}
+    pairs = [SitePair(edit.site, after[edit.site.id]) for edit in plan.edits]
+    return prove_sites(pairs, rewritten.document, graph_of_op(rewritten.graph), timeout)
+
+
+def graph_of_op(graph: Graph) -> Mapping[int, Graph]:
+    """Return, by ``id(op)``, the graph that holds an operator."""
+    return {id(visit.op): visit.graph for visit in walk(graph)}
+
+
+def join(levels: Sequence[Verification], obligatory: str | None = None) -> Verification:
+    """Join the verdicts of levels.
+
+    A difference at any level decides. What could not be run is listed, and makes the
+    whole unverified only if it was obligatory or nothing but the definition was checked.
+    """
+    evidence = tuple(item for level in levels for item in level.evidence)
+    missed = tuple(dict.fromkeys(_missed(levels)))
+    for level in levels:
+        if level.status is Status.DIFFERENT:
+            return replace(level, evidence=evidence, not_covered=missed)
+    proven = {item.level for item in evidence}
+    if obligatory and obligatory not in proven:
+        reason = missed[0] if missed else f"the {obligatory} level could not be run"
+        return Verification(Status.UNVERIFIED, evidence, None, reason, missed)
+    if not proven - {"definition"}:
+        reason = missed[0] if missed else "nothing could be run"
+        return Verification(Status.UNVERIFIED, evidence, None, reason, missed)
+    return Verification(Status.EQUIVALENT, evidence, not_covered=missed)
+
+
+def _missed(levels: Sequence[Verification]) -> Iterator[str]:
+    for level in levels:
+        yield from level.not_covered
+        if level.status is Status.UNVERIFIED and level.reason:
+            yield level.reason
+
+
+def _whole_model(model: Loaded, written: Path, options: Options) -> Verification:
+    if model.document.format == "onnx":
+        return _onnx_models(model, written, options)
+    from padaudit.verify.keras_level import prove_keras_pair
+
+    with tempfile.TemporaryDirectory(prefix="padaudit-") as scratch:
+        return prove_keras_pair(model, written, Path(scratch), options)
+
+
+def _onnx_models(model: Loaded, written: Path, options: Options) -> Verification:
+    document = model.document
+    try:
+        feeds = model_feeds(document.model, options.input_shapes)  # type: ignore[attr-defined]
+    except UsageError as error:
+        return Verification(Status.UNVERIFIED, reason=str(error))
+    original = document.path or document.model.SerializeToString()  # type: ignore[attr-defined]
+    return compare_models(ModelPair(original, written), feeds, EXACT, options.timeout)
