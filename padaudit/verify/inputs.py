@@ -150,11 +150,6 @@ def generate(
     return {spec.name: _values(spec, kind, seed, sizes or {}) for spec in specs}
 
 
-def small_integers(shape: tuple[int, ...], seed: int) -> NDArray[np.float64]:
-    """Return whole numbers from -4 to 4, whose products and sums are exact, as floats."""
-    return _whole(np.random.default_rng(seed), shape).astype(np.float64)
-
-
 def element_type(name: str) -> np.dtype[Any]:
     """Return the numpy type of a name, including bfloat16, which ml_dtypes adds to numpy.
 
@@ -213,17 +208,13 @@ def _impulses(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
     return rng.choice([-1.0, 1.0], shape) * rng.uniform(0.5, 1.5, shape)
 
 
-def _whole(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
-    return rng.integers(-4, 4, shape, endpoint=True)
-
-
 FloatMaker = Callable[[np.random.Generator, tuple[int, ...]], Array]
 
 KINDS: Final[dict[str, FloatMaker]] = {
     "random": lambda rng, shape: rng.standard_normal(shape),
     "border": _impulses,
     "constant": lambda rng, shape: np.full(shape, 0.5),
-    "integer": _whole,
+    "integer": lambda rng, shape: rng.integers(-4, 4, shape, endpoint=True),
 }
 """How floating-point inputs of each kind are made."""
 

@@ -116,7 +116,7 @@ def main(folder: Path) -> None:
     """Run the jobs of a folder in order."""
     job_file = msgspec.json.decode((folder / JOB_FILE).read_bytes(), type=JobFile)
     _limit_resources(job_file.memory_mb)
-    # Without this, onnxruntime 1.29 and later report each session over the network.
+    # Without this, official builds of onnxruntime report each session over the network.
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     try:
         onnxruntime: Any = importlib.import_module("onnxruntime")

@@ -105,7 +105,7 @@ def brute_force(case: Case, pads: list[tuple[int, int]], pad_value: float) -> Ar
 
 @pytest.mark.parametrize("mode", MODES)
 @given(case=cases())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_implicit_padding_equals_torch_on_padded_input(mode: str, case: Case) -> None:
     expected = torch_convolve(case, [amounts.FORMULAS[mode](*axis) for axis in case.axes()])
     got = case.convolve(mode)
@@ -116,7 +116,7 @@ def test_implicit_padding_equals_torch_on_padded_input(mode: str, case: Case) ->
 
 
 @given(case=cases(), data=st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_explicit_padding_equals_torch(case: Case, data: st.DataObject) -> None:
     pads = [tuple(data.draw(st.tuples(*[st.integers(0, 4)] * 2))) for _ in case.axes()]
     expected = torch_convolve(case, pads)

@@ -20,6 +20,10 @@ class ConfigError(Exception):
         self.cause, self.layer = cause, layer
 
 
+Node = tuple[str, int]
+"""One call of a layer: its name and the call's index."""
+
+
 @dataclass(frozen=True, slots=True)
 class TensorRef:
     """One use of a layer's output: (layer name, call index, output index).
@@ -108,6 +112,18 @@ def parse_model(record: Mapping[str, Any], path: Path = ()) -> ModelSpec:
     if "output_layers" in config and "input_layers" in config:
         return _functional(name, config, records, layers_path, path)
     return _sequential(name, config, records, layers_path, path)
+
+
+def ref_node(ref: TensorRef, offsets: Mapping[str, int]) -> Node:
+    """Return the call that a reference means."""
+    return ref.layer, ref.call - offsets.get(ref.layer, 0)
+
+
+def call_offsets(spec: ModelSpec) -> dict[str, int]:
+    """Return 1 for inner models that are counted from 1 (call 0 is their own graph)."""
+    calls = {layer.name: len(layer.calls) for layer in spec.layers if layer.model}
+    used = (ref for layer in spec.layers for call in layer.calls for ref in call.inputs)
+    return {ref.layer: 1 for ref in (*used, *spec.outputs) if ref.call == calls.get(ref.layer)}
 
 
 def _functional(
@@ -199,7 +215,8 @@ def _plain_shape(value: Any) -> tuple[int | None, ...] | None:
 def _call(node: Any, layer: str) -> Call:
     if isinstance(node, Mapping):
         arguments = {str(i): arg for i, arg in enumerate(node.get("args") or [])}
-        arguments |= node.get("kwargs") or {}
+        # Keras walks keyword arguments by name, and orders layers by that walk.
+        arguments |= dict(sorted((node.get("kwargs") or {}).items()))
         refs = tuple(ref for value in arguments.values() for ref in _keras3_refs(value))
         plain = {key: arg for key, arg in arguments.items() if not any(_keras3_refs(arg))}
         return Call(refs, plain)

@@ -16,7 +16,9 @@ from padaudit.formats.keras.config import (
     ModelSpec,
     Path,
     TensorRef,
+    call_offsets,
     parse_model,
+    ref_node,
 )
 from padaudit.formats.keras.container import KerasDocument
 from padaudit.formats.keras.shapes import infer_shapes
@@ -90,7 +92,7 @@ class _Builder:
             cause = f"models are nested more than {MAX_DEPTH} deep"
             raise LimitError(self.where, cause, "check where it came from", spec.name)
         graph = Graph(spec.name)
-        offsets = _call_offsets(spec)
+        offsets = call_offsets(spec)
         graph.inputs = tuple(_tensor(ref, offsets) for ref in spec.inputs)
         graph.outputs = tuple(_tensor(ref, offsets) for ref in spec.outputs)
         graph.tensors.update(zip(graph.inputs, shapes, strict=False))
@@ -190,24 +192,15 @@ def _layer_name(op: Op) -> str:
 
 
 def _tensor(ref: TensorRef, offsets: Mapping[str, int]) -> str:
-    return f"{ref.layer}:{ref.call - offsets.get(ref.layer, 0)}:{ref.output}"
-
-
-def _all_refs(spec: ModelSpec) -> list[TensorRef]:
-    used = [ref for layer in spec.layers for call in layer.calls for ref in call.inputs]
-    return [*used, *spec.outputs]
-
-
-def _call_offsets(spec: ModelSpec) -> dict[str, int]:
-    """Inner models are counted from 1 by most versions of Keras (call 0 is their own graph)."""
-    calls = {layer.name: len(layer.calls) for layer in spec.layers if layer.model}
-    return {ref.layer: 1 for ref in _all_refs(spec) if ref.call == calls.get(ref.layer)}
+    layer, call = ref_node(ref, offsets)
+    return f"{layer}:{call}:{ref.output}"
 
 
 def _output_counts(spec: ModelSpec, offsets: Mapping[str, int]) -> dict[tuple[str, int], int]:
     counts: dict[tuple[str, int], int] = {}
-    for ref in _all_refs(spec):
-        key = (ref.layer, ref.call - offsets.get(ref.layer, 0))
+    used = (ref for layer in spec.layers for call in layer.calls for ref in call.inputs)
+    for ref in (*used, *spec.outputs):
+        key = ref_node(ref, offsets)
         counts[key] = max(counts.get(key, 1), ref.output + 1)
     return counts
 
