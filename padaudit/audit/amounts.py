@@ -73,8 +73,8 @@ def _transposed(
     sizes: list[Dim] = []
     for axis, size in enumerate(draft.site.input_size):
         if not isinstance(size, int):
-            crops.append(_open_crop(draft, output, axis, odd_first, size))
-            sizes.append(_open_output(draft, axis, size))
+            crops.append(_open_crop(draft, output, axis, odd_first))
+            sizes.append(_open_output(draft, output, axis))
             continue
         out = output(size, axis)
         full = _full(draft, size, axis)
@@ -91,11 +91,11 @@ def _full(draft: SiteDraft, size: int, axis: int) -> int:
 
 
 def _open_crop(
-    draft: SiteDraft, output: Callable[[int, int], int], axis: int, odd_first: bool, size: Dim
+    draft: SiteDraft, output: Callable[[int, int], int], axis: int, odd_first: bool
 ) -> AxisPads | None:
-    """The crop of an open size: a constant, because full and wanted sizes grow alike."""
-    if not isinstance(size, Open) and not draft.site.implicit:
-        return 0, 0
+    """The crop of an open size: a constant where full and wanted sizes grow alike."""
+    if draft.site.op.attributes.get("output_shape") is not None:
+        return None
     crops = {
         amounts.transposed_crop(_full(draft, n, axis), output(n, axis), odd_first)[0]
         for n in (1, 2, 3)
@@ -103,12 +103,15 @@ def _open_crop(
     return crops.pop() if len(crops) == 1 else None
 
 
-def _open_output(draft: SiteDraft, axis: int, size: Dim) -> Dim:
-    stride = draft.window.strides[axis]
-    known = draft.site.output_size[axis]
+def _open_output(draft: SiteDraft, output: Callable[[int, int], int], axis: int) -> Dim:
+    wanted = _axis_value(draft.site.op.attributes.get("output_shape"), axis)
+    known = draft.site.output_size[axis] if wanted is None else wanted
     if isinstance(known, int) or not draft.site.implicit:
         return known
-    return map_dim(size, lambda n: n * stride, f"{stride}*{{}}")
+    stride = draft.window.strides[axis]
+    extra = output(1, axis) - stride
+    form = f"{stride}*{{}}{extra:+}" if extra else f"{stride}*{{}}"
+    return map_dim(draft.site.input_size[axis], lambda n: output(n, axis), form)
 
 
 def _window_axis(site: PaddingSite, window: Window, axis: int) -> AxisAmounts | None:

@@ -59,7 +59,7 @@ def site_findings(site: PaddingSite, graph: Graph) -> list[Finding]:
             site.id,
             rule.message.format_map(facts),
             rule.help.format_map(facts),
-            rule.fix,
+            rule.fix if site.strategies else None,
         )
         for rule in chosen
     ]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from padaudit.ir.graph import Graph
-from padaudit.ir.site import IMPLICIT, Family, Padding, PaddingSite
+from padaudit.ir.site import Family, Padding, PaddingSite
 from padaudit.padding.amounts import effective_kernel, sees_only_padding
 
 Predicate = Callable[[PaddingSite, Graph], bool]
@@ -148,18 +148,21 @@ def crop_disputed(site: PaddingSite, graph: Graph) -> bool:
 def backends_differ(site: PaddingSite, graph: Graph) -> bool:
     """A Keras layer whose result differs between the TensorFlow, JAX and torch backends.
 
-    Measured with Keras 3.15: average pools with an odd total (torch is wrong unless the
-    pool is 2), transposed convolutions with an even kernel and output_padding 0
-    (TensorFlow aborts).
+    Measured with Keras 3.15. Average pools: an odd total on any axis makes torch repeat
+    the border on all of them, which only leaves a pool of 2 right. Transposed convolutions:
+    TensorFlow aborts where one axis has both an even kernel and output_padding 0.
     """
     if site.framework != "keras" or not site.implicit or site.window is None:
         return False
     if site.family is Family.AVG_POOL:
-        pairs = zip(site.window.kernel_shape, site.pads or (), strict=False)
-        return any(sum(pads) % 2 and kernel != 2 for kernel, pads in pairs)
-    padding = _as_list(site.op.attributes.get("output_padding"))
-    even = any(extent % 2 == 0 for extent in _extents(site))
-    return site.family is Family.TRANSPOSED_CONV and even and 0 in padding
+        totals = [sum(pads) for pads in site.pads or ()]
+        repeats = zip(totals, site.window.kernel_shape, strict=False)
+        odd = any(total % 2 for total in totals)
+        return odd and any(total and kernel != 2 for total, kernel in repeats)
+    padding = _as_list(site.op.attributes.get("output_padding"), site.window.rank)
+    axes = zip(_extents(site), padding, strict=False)
+    aborts = any(extent % 2 == 0 and extra == 0 for extent, extra in axes)
+    return site.family is Family.TRANSPOSED_CONV and aborts
 
 
 @_predicate
@@ -171,11 +174,15 @@ def fed_by_padding(site: PaddingSite, graph: Graph) -> bool:
 
 @_predicate
 def input_skipped_or_unread(site: PaddingSite, graph: Graph) -> bool:
-    """Some window reads only padding, or a kernel smaller than its stride skips input."""
+    """Some window reads only padding, or implicit padding skips input.
+
+    A kernel smaller than its stride always skips input; it counts where it is padded as
+    well, or where onnxruntime places its windows elsewhere than the specification.
+    """
     if site.window is None or site.family is Family.TRANSPOSED_CONV:
         return False
-    if site.padding in IMPLICIT and _kernel_below_stride(site):
-        return True
+    if site.implicit and _kernel_below_stride(site):
+        return padded(site, graph) or _start_disputed(site)
     window = zip(
         site.input_size,
         site.window.kernel_shape,
@@ -193,6 +200,25 @@ def _kernel_below_stride(site: PaddingSite) -> bool:
     return any(e < s for e, s in zip(_extents(site), site.window.strides, strict=True))
 
 
+def _start_disputed(site: PaddingSite) -> bool:
+    """Whether onnxruntime shifts or refuses an auto_pad whose total is negative.
+
+    Measured with onnxruntime 1.32: a convolution is shifted from -3 on with SAME_UPPER
+    and from -4 on with SAME_LOWER; pools already from -1 on.
+    """
+    if site.framework != "onnx" or site.window is None:
+        return False
+    allowed = 2 if site.padding is Padding.SAME_UPPER else 3
+    if site.family is not Family.CONV:
+        allowed = 0
+    return any(
+        extent - stride + (-size % stride if isinstance(size, int) else 0) < -allowed
+        for extent, stride, size in zip(
+            _extents(site), site.window.strides, site.input_size, strict=True
+        )
+    )
+
+
 def _extents(site: PaddingSite) -> tuple[int, ...]:
     if site.window is None:
         return ()
@@ -200,8 +226,10 @@ def _extents(site: PaddingSite) -> tuple[int, ...]:
     return tuple(effective_kernel(kernel, dilation) for kernel, dilation in pairs)
 
 
-def _as_list(value: object) -> list[int]:
+def _as_list(value: object, rank: int = 1) -> list[int]:
     if isinstance(value, int):
-        return [value]
-    return [item for item in value if isinstance(item, int)] if isinstance(value, list) else []
+        return [value] * rank
+    if not isinstance(value, list | tuple):
+        return []
+    return [item for item in value if isinstance(item, int)]
 

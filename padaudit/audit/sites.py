@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import count
 from typing import Any, Final
 
 from padaudit.audit.amounts import AMOUNTS, SiteDraft
@@ -24,16 +25,16 @@ def find_sites(graph: Graph) -> tuple[PaddingSite, ...]:
 
     Ids are unique: where two sites would share one, later ones get ``#2``, ``#3``, ...
     """
-    sites: list[PaddingSite] = []
-    seen: dict[str, int] = {}
-    for visit in walk(graph):
-        site = site_of(visit)
-        if site is None:
-            continue
-        seen[site.id] = seen.get(site.id, 0) + 1
-        if seen[site.id] > 1:
-            site = replace(site, id=f"{site.id}#{seen[site.id]}")
-        sites.append(site)
+    sites = [site for visit in walk(graph) if (site := site_of(visit)) is not None]
+    taken = {site.id for site in sites}
+    seen: set[str] = set()
+    for index, site in enumerate(sites):
+        if site.id in seen:
+            free = (f"{site.id}#{number}" for number in count(2))
+            name = next(name for name in free if name not in taken)
+            sites[index] = replace(site, id=name)
+            taken.add(name)
+        seen.add(site.id)
     return tuple(sites)
 
 

@@ -35,7 +35,7 @@ from padaudit.verify.keras_level import (
     keras_feeds,
     run_translated,
 )
-from padaudit.verify.model_level import ModelPair, Tolerance, compare_models
+from padaudit.verify.model_level import ModelPair, Tolerance, compare_models, same_feeds
 from padaudit.verify.proof import EXACT, join, prove_definition, prove_site_level
 
 ATTRIBUTE_STRATEGY: Final = "pads_attribute"
@@ -122,7 +122,7 @@ def _whole(
         levels.append(Verification(Status.UNVERIFIED, reason=reason))
     else:
         pair = ModelPair(original.onnx, aside)
-        levels.append(compare_models(pair, fed, EXACT, options.timeout))
+        levels.append(compare_models(pair, same_feeds(fed), EXACT, options.timeout))
     results = run_translated(aside, fed, options.timeout)
     if isinstance(results, str):
         return [*levels, Verification(Status.DIFFERENT, reason=f"the output does not run: {results}")]

@@ -14,7 +14,7 @@ from padaudit.ir.dims import Open
 from padaudit.verify.compare import Difference, compare_arrays, merge
 from padaudit.verify.evidence import Evidence, Status, Verification
 from padaudit.verify.inputs import InputSpec, open_sizes
-from padaudit.verify.model_level import ModelPair, Tolerance, compare_models, feeds_at
+from padaudit.verify.model_level import ModelPair, Tolerance, compare_models, feeds_at, same_feeds
 from padaudit.verify.runner import Array, Job, run
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def _as_onnx(
 
     names = input_names(original.onnx)
     pair = ModelPair(original.onnx, rewritten.onnx)
-    return compare_models(pair, by_position(feeds, names), EXACT, options.timeout)
+    return compare_models(pair, same_feeds(by_position(feeds, names)), EXACT, options.timeout)
 
 
 def _scaled(reference: Array, result: Array, tolerance: Tolerance) -> Difference:

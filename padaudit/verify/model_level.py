@@ -17,6 +17,8 @@ from padaudit.verify.evidence import Evidence, Status, Verification
 from padaudit.verify.inputs import InputSpec, Sizes, generate, open_sizes
 from padaudit.verify.runner import Array, Job, RunOutcome, run
 
+Feed = Mapping[str, Array]
+FeedPair = tuple[Feed, Feed]
 KINDS = ("random", "border", "constant")
 SEED = 0
 
@@ -44,21 +46,30 @@ class ModelPair:
 
 def compare_models(
     pair: ModelPair,
-    feeds: Sequence[Mapping[str, Array]],
+    feeds: Sequence[FeedPair],
     tolerance: Tolerance,
     timeout: float,
+    by_position: bool = False,
 ) -> Verification:
     """Run two models on the same inputs, without graph optimisations, and compare all outputs.
 
     Parameters
     ----------
     pair : ModelPair
-        Two models with inputs of the same names.
-    feeds : sequence of Mapping
-        Sets of inputs; each is run on its own, so that one that fails costs no other.
+        The models.
+    feeds : sequence of pairs of Mapping
+        The same inputs under the names of either model; each pair is run on its own, so
+        that one that fails costs no other.
+    tolerance : Tolerance
+        How far apart outputs may be.
+    timeout : float
+        Seconds for one run.
+    by_position : bool
+        Whether outputs are matched by position, whatever their names.
     """
+    models = (pair.original, pair.rewritten)
     jobs = [
-        Job(model, (feed,)) for feed in feeds for model in (pair.original, pair.rewritten)
+        Job(model, (feed,)) for both in feeds for model, feed in zip(models, both, strict=True)
     ]
     outcomes = run(jobs, timeout=timeout)
     found: list[Difference] = []
@@ -70,7 +81,7 @@ def compare_models(
         if rewritten.outputs is None:
             reason = f"the original runs, but the rewritten model does not: {rewritten.error}"
             return Verification(Status.DIFFERENT, (), None, reason)
-        difference = _difference(original, rewritten, tolerance)
+        difference = _difference(original, rewritten, tolerance, by_position)
         found.append(difference)
         if not difference.equal:
             evidence = _evidence(original.runtime, found, len(original.output_names), tolerance)
@@ -125,8 +136,16 @@ def input_specs(model: ModelProto, input_shapes: InputShapes) -> list[InputSpec]
     return specs
 
 
-def _difference(left: RunOutcome, right: RunOutcome, tolerance: Tolerance) -> Difference:
-    if left.output_names != right.output_names:
+def same_feeds(feeds: Sequence[Feed]) -> list[FeedPair]:
+    """Return feeds for two models whose inputs have the same names."""
+    return [(feed, feed) for feed in feeds]
+
+
+def _difference(
+    left: RunOutcome, right: RunOutcome, tolerance: Tolerance, by_position: bool
+) -> Difference:
+    counts = len(left.output_names), len(right.output_names)
+    if counts[0] != counts[1] or not (by_position or left.output_names == right.output_names):
         names = f"outputs {left.output_names} against {right.output_names}"
         return Difference(float("inf"), 0, False, None, names)
     return merge(_each(left, right, tolerance))

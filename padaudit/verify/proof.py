@@ -12,7 +12,7 @@ from padaudit.errors import UsageError
 from padaudit.ir.graph import Graph
 from padaudit.ir.walk import walk
 from padaudit.verify.evidence import Evidence, Status, Verification
-from padaudit.verify.model_level import ModelPair, Tolerance, compare_models, model_feeds
+from padaudit.verify.model_level import ModelPair, Tolerance, compare_models, model_feeds, same_feeds
 from padaudit.verify.site_level import SitePair, prove_sites
 
 if TYPE_CHECKING:
@@ -125,4 +125,6 @@ def _onnx_models(model: Loaded, written: Path, options: Options) -> Verification
     except UsageError as error:
         return Verification(Status.UNVERIFIED, reason=str(error))
     original = document.path or document.model.SerializeToString()  # type: ignore[attr-defined]
-    return compare_models(ModelPair(original, written), feeds, EXACT, options.timeout)
+    return compare_models(
+        ModelPair(original, written), same_feeds(feeds), EXACT, options.timeout
+    )

@@ -1,0 +1,213 @@
+"""The Python API: check, rewrite, explicit and verify, on files or on models in memory."""
+
+from __future__ import annotations
+
+import json
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from padaudit.audit.check import ModelReport, check_document
+from padaudit.audit.selection import Selection
+from padaudit.errors import UsageError
+from padaudit.formats.detect import read_document
+from padaudit.formats.document import Document
+from padaudit.formats.shape_options import InputShapes, ShapeOption
+from padaudit.rewrite.run import (
+    Loaded,
+    Options,
+    RewriteResult,
+    apply_plan,
+    default_target,
+    loaded,
+    rewrite_file,
+)
+
+if TYPE_CHECKING:
+    from padaudit.verify.evidence import Verification
+
+AnyPath = str | PathLike[str]
+Shapes = dict[str, ShapeOption] | ShapeOption | None
+_Model = TypeVar("_Model")
+
+
+def load(model: Any, input_shapes: Shapes = None) -> Loaded:
+    """Read a model: its document, graph (networkx) and padding sites.
+
+    Parameters
+    ----------
+    model : path, keras.Model or onnx.ModelProto
+        What to read.
+    input_shapes : tuple or dict, optional
+        Shape of the only input, or shapes by input name, batch axis first.
+
+    Raises
+    ------
+    InputError
+        If the file can't be used.
+    """
+    return loaded(_document(model), _shapes(input_shapes))
+
+
+def check(model: Any, input_shapes: Shapes = None) -> ModelReport:
+    """Audit the padding of a model.
+
+    Parameters
+    ----------
+    model : path, keras.Model or onnx.ModelProto
+        What to audit; nothing of it is run.
+    input_shapes : tuple or dict, optional
+        Shape of the only input, or shapes by input name, batch axis first.
+
+    Returns
+    -------
+    ModelReport
+        ``sites`` (every padded operator) and ``findings`` (what the rules say).
+
+    Raises
+    ------
+    InputError
+        If the file can't be used.
+    """
+    document = _document(model)
+    name = str(document.path or type(model).__name__)
+    return check_document(document, _shapes(input_shapes), Selection(), name)
+
+
+def rewrite(
+    source: AnyPath,
+    target: AnyPath | None = None,
+    *,
+    style: str = "pad",
+    verify: str = "auto",
+    input_shapes: Shapes = None,
+    allow_unverified: bool = False,
+    timeout: float = 600.0,
+) -> RewriteResult:
+    """Write a model file with its implicit padding made explicit, and prove it.
+
+    Parameters
+    ----------
+    source : path
+        A Keras or ONNX file.
+    target : path, optional
+        Where to write; the suffix chooses the format. Default ``NAME.explicit.SUFFIX``.
+    style : {"pad", "attrs"}
+        A padding operator in front, or the ONNX ``pads`` attribute.
+    verify : {"auto", "site", "model", "none"}
+        How far the proof goes.
+    input_shapes : tuple or dict, optional
+        Shape of the only input, or shapes by input name, batch axis first.
+    allow_unverified : bool
+        Write even if no proof could be run.
+    timeout : float
+        Seconds for one run of a model.
+
+    Returns
+    -------
+    RewriteResult
+        ``written`` tells whether the output is there; ``verification`` says why.
+
+    Raises
+    ------
+    InputError, UsageError, MissingDependencyError
+        See `padaudit.rewrite.run.rewrite_file`.
+    """
+    options = Options(style, verify, _shapes(input_shapes), allow_unverified, timeout)
+    path = Path(source)
+    return rewrite_file(path, Path(target) if target else default_target(path), options)
+
+
+def explicit(model: _Model, *, style: str = "pad", input_shapes: Shapes = None) -> _Model:
+    """Return a model in memory with its implicit padding made explicit.
+
+    The step before an export, in one line: ``model = padaudit.explicit(model)``.
+
+    Parameters
+    ----------
+    model : keras.Model or onnx.ModelProto
+        It is not changed. A Keras model must be functional or sequential.
+    style : {"pad", "attrs"}
+        ONNX only: a Pad node in front, or the ``pads`` attribute.
+    input_shapes : tuple or dict, optional
+        Shape of the only input, or shapes by input name, batch axis first.
+
+    Returns
+    -------
+    keras.Model or onnx.ModelProto
+        A new model; a Keras model has the weights, and is compiled if the given one is.
+
+    Raises
+    ------
+    UsageError
+        If the model is of another type.
+    """
+    from padaudit.rewrite.plan import make_plan
+
+    read = load(model, input_shapes)
+    plan = make_plan(read.document, read.sites, style)
+    document = apply_plan(read.document, plan).document
+    if read.document.format == "onnx":
+        return document.model  # type: ignore[no-any-return]
+    from padaudit.formats.keras.live import rebuilt
+
+    return rebuilt(model, document.config)
+
+
+def verify(
+    a: AnyPath,
+    b: AnyPath,
+    *,
+    input_shapes: Shapes = None,
+    rtol: float | None = None,
+    atol: float | None = None,
+    timeout: float = 600.0,
+) -> Verification:
+    """Run two model files on the same inputs in onnxruntime and compare their outputs.
+
+    Parameters
+    ----------
+    a, b : path
+        Keras or ONNX files (Keras ones need the ``keras`` extra).
+    input_shapes : tuple or dict, optional
+        Shape of the only input, or shapes by input name, batch axis first.
+    rtol, atol : float, optional
+        Tolerances; exact by default for two models of one format.
+    timeout : float
+        Seconds for one run of a model.
+    """
+    from padaudit.verify.model_level import Tolerance
+    from padaudit.verify.pair import verify_files
+
+    given = rtol is not None or atol is not None
+    tolerance = Tolerance(rtol or 0.0, atol or 0.0) if given else None
+    return verify_files(Path(a), Path(b), _shapes(input_shapes), tolerance, timeout)
+
+
+def _document(model: Any) -> Document:
+    if isinstance(model, str | PathLike):
+        return read_document(Path(model))
+    if type(model).__name__ == "ModelProto":
+        from padaudit.formats.onnx.document import OnnxDocument
+
+        return OnnxDocument(None, model)
+    if hasattr(model, "to_json") and hasattr(model, "get_config"):
+        from padaudit.formats.keras.container import KerasDocument
+
+        return KerasDocument(None, "keras-json", json.loads(model.to_json()), _keras_version())
+    raise UsageError(
+        f"a {type(model).__name__} is no model that padaudit knows; "
+        "give a path, a keras.Model or an onnx.ModelProto"
+    )
+
+
+def _keras_version() -> str:
+    import keras
+
+    return str(keras.__version__)
+
+
+def _shapes(given: Shapes) -> InputShapes:
+    if given is None:
+        return InputShapes()
+    return InputShapes(given if isinstance(given, dict) else {"": tuple(given)})

@@ -1,0 +1,69 @@
+"""The command line: assembles the commands and turns errors into sentences and exit codes."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from types import FrameType
+from typing import Final
+
+import rich_click as click
+
+from padaudit import __version__
+from padaudit.cli.check import check
+from padaudit.cli.console import complain
+from padaudit.cli.explain import explain
+from padaudit.cli.rewrite import rewrite
+from padaudit.cli.rules import rules
+from padaudit.cli.verify import verify
+from padaudit.errors import PadauditError, RuleFileError
+
+EXIT_ERROR: Final = 2
+_BUG: Final = 70
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="padaudit")
+def cli() -> None:
+    """Find implicit padding in Keras and ONNX models, make it explicit, and prove the result.
+
+    Exit codes: 0 clean, written and proven, or equivalent; 1 findings, not proven, or
+    different; 2 a model or a command that can't be used.
+    """
+
+
+for command in (check, rewrite, verify, explain, rules):
+    cli.add_command(command)
+
+
+def main() -> None:
+    """Run the command line."""
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        code = cli.main(standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except click.exceptions.Exit as done:
+        sys.exit(done.exit_code)
+    except click.UsageError as error:
+        error.show()
+        sys.exit(EXIT_ERROR)
+    except click.ClickException as error:
+        complain(error.format_message())
+        sys.exit(EXIT_ERROR)
+    except RuleFileError as error:
+        complain(f"padaudit itself is damaged: {error}")
+        sys.exit(_BUG)
+    except PadauditError as error:
+        complain(str(error))
+        sys.exit(EXIT_ERROR)
+    except (KeyboardInterrupt, click.Abort):
+        complain("interrupted; nothing was written.")
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)
+
+
+def _terminated(_: int, __: FrameType | None) -> None:
+    """Let SIGTERM unwind, so that children are stopped and temporary files removed."""
+    raise KeyboardInterrupt

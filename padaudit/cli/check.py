@@ -1,0 +1,74 @@
+"""``padaudit check``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import rich_click as click
+
+from padaudit.audit.check import CheckResult, check_paths
+from padaudit.audit.selection import Selection
+from padaudit.cli.config import load_config
+from padaudit.cli.console import complain, deliver, progress, show, stdout
+from padaudit.cli.options import input_shape_option
+from padaudit.formats.shape_options import parse_input_shapes
+
+_FORMATS = ("full", "concise", "json")
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--output-format", type=click.Choice(_FORMATS), default="full", show_default=True)
+@click.option("--output-file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--select", metavar="PADxxx,...", help="Report these rules only (PAD1 is a prefix).")
+@click.option("--ignore", metavar="PADxxx,...", help="Leave these rules out.")
+@click.option(
+    "--fail-on",
+    type=click.Choice(("note", "warning", "error")),
+    default="warning",
+    show_default=True,
+    help="The severity from which findings make the exit code 1.",
+)
+@click.option("--exit-zero", is_flag=True, help="Exit with 0 whatever is found.")
+@input_shape_option
+def check(paths: tuple[Path, ...], **options: Any) -> int:
+    """Report the padding of models: PATHS are files, folders or globs.
+
+    Nothing of a model is run or deserialised; TensorFlow is not needed.
+    """
+    config = load_config(Path.cwd())
+    selection = Selection(
+        _rules(options["select"]) or config.select,
+        (*config.ignore, *_rules(options["ignore"])),
+        config.per_model,
+    )
+    shapes = parse_input_shapes(options["input_shape"])
+    with progress("Reading models"):
+        result = check_paths(paths, shapes, selection)
+    _report(result, options["output_format"], options["output_file"])
+    for error in result.errors:
+        complain(error)
+    if result.errors:
+        return 2
+    return 1 if result.reaches(options["fail_on"]) and not options["exit_zero"] else 0
+
+
+def _report(result: CheckResult, output_format: str, output_file: Path | None) -> None:
+    if output_format == "json":
+        from padaudit.report.jsonable import check_json, dumps
+
+        deliver(dumps(check_json(result)), output_file)
+        return
+    from padaudit.report.text import check_concise, check_full
+
+    lines = check_full(result) if output_format == "full" else check_concise(result)
+    if output_file is None:
+        show(lines)
+    else:
+        deliver("\n".join(line.plain for line in lines), output_file)
+        stdout().print(f"Report written: {output_file}")
+
+
+def _rules(option: str | None) -> tuple[str, ...]:
+    return tuple(part.strip().upper() for part in (option or "").split(",") if part.strip())

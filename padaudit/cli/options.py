@@ -1,0 +1,33 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import rich_click as click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def input_shape_option(command: Command) -> Command:
+    """Add ``--input-shape``."""
+    return click.option(
+        "--input-shape",
+        "input_shape",
+        multiple=True,
+        metavar="[NAME=]1,224,224,3",
+        help="Fix the shape of an input, batch axis first (? leaves a size open).",
+    )(command)
+
+
+def timeout_option(command: Command) -> Command:
+    """Add ``--timeout``."""
+    return click.option(
+        "--timeout",
+        type=click.FloatRange(min=0, min_open=True),
+        default=600.0,
+        show_default=True,
+        metavar="SECONDS",
+        help="How long one run of a model may take.",
+    )(command)

@@ -1,0 +1,106 @@
+"""``padaudit rewrite``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import rich_click as click
+
+from padaudit.cli.console import deliver, progress, show, stderr
+from padaudit.cli.options import input_shape_option, timeout_option
+from padaudit.errors import UsageError
+from padaudit.formats.shape_options import parse_input_shapes
+from padaudit.rewrite.run import Options, RewriteResult, default_target, rewrite_file
+from padaudit.verify.evidence import Status
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--explicit", is_flag=True, help="Make implicit padding explicit.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Where to write; the suffix chooses the format. Default: NAME.explicit.SUFFIX.",
+)
+@click.option(
+    "--style",
+    type=click.Choice(("pad", "attrs")),
+    default="pad",
+    show_default=True,
+    help="pad: a padding operator in front; attrs: ONNX pads attribute.",
+)
+@click.option("--diff", is_flag=True, help="Show what would change, and write nothing.")
+@click.option("--in-place", is_flag=True, help="Replace the input once the result is proven.")
+@click.option(
+    "--verify",
+    type=click.Choice(("auto", "site", "model", "none")),
+    default="auto",
+    show_default=True,
+    help="How far to go: every level that can run here, each operator alone, whole models "
+    "without fail, or not at all.",
+)
+@click.option("--allow-unverified", is_flag=True, help="Write even if no proof could be run.")
+@click.option("--output-format", type=click.Choice(("full", "json")), default="full")
+@click.option("-v", "--verbose", is_flag=True, help="List every site.")
+@input_shape_option
+@timeout_option
+def rewrite(model: Path, **options: Any) -> int:
+    """Write MODEL with its implicit padding made explicit, and prove that nothing else changed.
+
+    The output appears only when it is proven; the input is never touched.
+    """
+    if not options["explicit"]:
+        raise UsageError(f"say what to do: padaudit rewrite --explicit {model}")
+    how = Options(
+        options["style"],
+        options["verify"],
+        parse_input_shapes(options["input_shape"]),
+        options["allow_unverified"],
+        options["timeout"],
+    )
+    if options["diff"]:
+        return _show_plan(model, how)
+    target = _target(model, options["output"], options["in_place"])
+    with progress(f"Rewriting and proving {model}"):
+        result = rewrite_file(model, target, how)
+    return _report(result, how, options["output_format"] == "json", options["verbose"])
+
+
+def _target(model: Path, output: Path | None, in_place: bool) -> Path:
+    if in_place and output is not None:
+        raise UsageError("--in-place and --output exclude each other")
+    target = model if in_place else output or default_target(model)
+    if not in_place and target.exists() and target.samefile(model):
+        raise UsageError(f"{target} is the input itself; use --in-place to replace it")
+    return target
+
+
+def _show_plan(model: Path, how: Options) -> int:
+    from padaudit.report.text import plan_lines
+    from padaudit.rewrite.plan import make_plan
+    from padaudit.rewrite.run import apply_plan, load
+
+    loaded = load(model, how.input_shapes)
+    plan = make_plan(loaded.document, loaded.sites, how.style)
+    show(plan_lines(plan, apply_plan(loaded.document, plan).created))
+    stderr().print(
+        f"{len(plan.edits)} would be rewritten, {len(plan.kept)} kept; nothing was written."
+    )
+    return 0
+
+
+def _report(result: RewriteResult, how: Options, as_json: bool, verbose: bool) -> int:
+    if as_json:
+        from padaudit.report.jsonable import dumps, rewrite_json
+
+        deliver(dumps(rewrite_json(result)), None)
+    else:
+        from padaudit.report.text import rewrite_report
+
+        show(rewrite_report(result, verbose))
+    if result.written and how.verify == "none":
+        stderr().print("The result is unverified: no proof was asked for.")
+    proven = result.verification.status is Status.EQUIVALENT
+    return 0 if proven or result.written else 1

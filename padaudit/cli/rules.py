@@ -1,0 +1,29 @@
+"""``padaudit rules``."""
+
+from __future__ import annotations
+
+import rich_click as click
+from rich.table import Table
+
+from padaudit.cli.console import deliver, stdout
+from padaudit.report.text import STYLES
+from padaudit.rules.load import catalogue
+
+
+@click.command()
+@click.option("--output-format", type=click.Choice(("full", "json")), default="full")
+def rules(output_format: str) -> int:
+    """List every rule; 'padaudit explain PADxxx' shows one."""
+    if output_format == "json":
+        import msgspec
+
+        listed = [rule for rule in catalogue().values()]
+        text = msgspec.json.format(msgspec.json.encode(listed), indent=2).decode()
+        deliver(text, None)
+        return 0
+    table = Table("rule", "name", "severity", "what it means", box=None, pad_edge=False)
+    for rule in catalogue().values():
+        severity = f"[{STYLES[rule.severity]}]{rule.severity}[/]"
+        table.add_row(rule.id, rule.name, severity, rule.doc.what.strip())
+    stdout().print(table)
+    return 0

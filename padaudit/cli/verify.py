@@ -1,0 +1,47 @@
+"""``padaudit verify``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import rich_click as click
+
+from padaudit.cli.console import deliver, progress, show
+from padaudit.cli.options import input_shape_option, timeout_option
+from padaudit.formats.shape_options import parse_input_shapes
+from padaudit.verify.evidence import Status
+from padaudit.verify.model_level import Tolerance
+
+
+@click.command()
+@click.argument("a", type=click.Path(path_type=Path))
+@click.argument("b", type=click.Path(path_type=Path))
+@click.option("--rtol", type=click.FloatRange(min=0), help="Relative tolerance.")
+@click.option("--atol", type=click.FloatRange(min=0), help="Absolute tolerance.")
+@click.option("--output-format", type=click.Choice(("full", "json")), default="full")
+@input_shape_option
+@timeout_option
+def verify(a: Path, b: Path, **options: Any) -> int:
+    """Run two models on the same inputs in onnxruntime, and compare all of their outputs.
+
+    The tolerance is 0 for two models of one format; across formats it is 1e-4 of an
+    output's largest magnitude.
+    """
+    from padaudit.verify.pair import verify_files
+
+    tolerance = None
+    if options["rtol"] is not None or options["atol"] is not None:
+        tolerance = Tolerance(options["rtol"] or 0.0, options["atol"] or 0.0)
+    shapes = parse_input_shapes(options["input_shape"])
+    with progress(f"Running {a} and {b}"):
+        verdict = verify_files(a, b, shapes, tolerance, options["timeout"])
+    if options["output_format"] == "json":
+        from padaudit.report.jsonable import dumps, verify_json
+
+        deliver(dumps(verify_json(str(a), str(b), verdict)), None)
+    else:
+        from padaudit.report.text import verification_lines
+
+        show(verification_lines(verdict))
+    return 0 if verdict.status is Status.EQUIVALENT else 1

@@ -1,0 +1,149 @@
+"""Results for people: the linter's full and concise forms, and what a rewrite did."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from rich.text import Text
+
+from padaudit.audit.check import CheckResult, ModelReport
+from padaudit.audit.findings import SEVERITIES, Finding, amounts_text, times
+from padaudit.ir.site import PaddingSite
+from padaudit.report.jsonable import sentence
+from padaudit.rewrite.edit import Plan
+from padaudit.rewrite.run import RewriteResult
+from padaudit.verify.evidence import Evidence, Status, Verification
+
+STYLES: Final = {"note": "cyan", "warning": "yellow", "error": "bold red"}
+_VERDICTS: Final = {
+    Status.EQUIVALENT: "green",
+    Status.DIFFERENT: "bold red",
+    Status.UNVERIFIED: "yellow",
+}
+
+
+def check_full(result: CheckResult) -> Iterator[Text]:
+    """Yield every finding with its site, numbers and help."""
+    for model in result.models:
+        if model.error:
+            continue
+        sites = {site.id: site for site in model.sites}
+        for finding in model.findings:
+            yield from _finding_block(model, finding, sites.get(finding.site or ""))
+    yield from check_summary(result)
+
+
+def check_concise(result: CheckResult) -> Iterator[Text]:
+    """Yield one line per finding."""
+    for model in result.models:
+        for finding in model.findings:
+            where = f"{model.path}:{finding.site}" if finding.site else model.path
+            yield Text.assemble(
+                (f"{where}: ", "bold"),
+                (finding.rule, STYLES[finding.severity]),
+                f" [{finding.severity}] {finding.message}",
+            )
+    yield from check_summary(result)
+
+
+def check_summary(result: CheckResult) -> Iterator[Text]:
+    """Yield the closing lines: how many of what, and what to do about it."""
+    read = [model for model in result.models if not model.error]
+    sites = sum(len(model.sites) for model in read)
+    implicit = sum(len(model.implicit) for model in read)
+    counted = [(result.count(level), level) for level in reversed(SEVERITIES)]
+    parts = ", ".join(plural(count, level) for count, level in counted if count)
+    looked = (
+        f"{plural(len(read), 'model')}, {plural(sites, 'padded operator')}, {implicit} implicit"
+    )
+    if result.findings:
+        found = plural(len(result.findings), "finding")
+        yield Text(f"{found} ({parts}) in {looked}.", style="bold")
+    elif read:
+        yield Text(f"No findings in {looked}.", style="bold green")
+    fixable = [
+        model.path for model in read if any(finding.fix is not None for finding in model.findings)
+    ]
+    if fixable:
+        yield Text(f"Make the padding explicit with: padaudit rewrite --explicit {fixable[0]}")
+
+
+def plan_lines(plan: Plan, created: dict[str, str]) -> Iterator[Text]:
+    """Yield what is or would be changed, as a diff, and what stays."""
+    for edit in plan.edits:
+        site = edit.site
+        yield Text(f"- {site.id}  {site.op.op_type} padding={site.padding.value}", style="red")
+        pads = amounts_text(site) if edit.adds_padding else "nothing to pad"
+        pad = created.get(site.id)
+        name = f" by {pad}" if pad else ""
+        yield Text(f"+ {site.id}  {site.op.op_type} padding=valid, {pads}{name}", style="green")
+    for item in plan.kept:
+        yield Text(f"  {item.site.id}  kept: {sentence(item.reason)}", style="dim")
+
+
+def rewrite_report(result: RewriteResult, details: bool) -> Iterator[Text]:
+    """Yield what was found, rewritten and proven, and where it was written."""
+    plan = result.plan
+    implicit = len(plan.edits) + len(plan.kept)
+    yield Text(f"{result.source}: {plural(implicit, 'implicitly padded operator')} found")
+    if details:
+        yield from plan_lines(plan, result.created)
+    padded = sum(edit.adds_padding for edit in plan.edits)
+    yield Text(
+        f"{len(plan.edits)} rewritten ({padded} with a padding operator, "
+        f"{len(plan.edits) - padded} that pad nothing), {len(plan.kept)} kept"
+    )
+    yield from verification_lines(result.verification)
+    if result.written:
+        yield Text.assemble("Written: ", (str(result.target), "bold"))
+    else:
+        yield Text(f"Not written: {result.target}", style="bold red")
+
+
+def verification_lines(verification: Verification) -> Iterator[Text]:
+    """Yield the evidence and the verdict."""
+    for item in verification.evidence:
+        yield Text.assemble("  proof, ", (item.level, "bold"), f": {_evidence(item)}")
+    for missed in verification.not_covered:
+        yield Text(f"  not covered: {missed}", style="yellow")
+    reason = f": {verification.reason}" if verification.reason else ""
+    yield Text.assemble(
+        "Verdict: ", (verification.status.value, _VERDICTS[verification.status]), reason
+    )
+
+
+def plural(count: int, noun: str) -> str:
+    """Return a count with its noun.
+
+    >>> plural(1, "note"), plural(2, "note")
+    ('1 note', '2 notes')
+    """
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def _finding_block(
+    model: ModelReport, finding: Finding, site: PaddingSite | None
+) -> Iterator[Text]:
+    yield Text.assemble(
+        (finding.rule, STYLES[finding.severity]),
+        f" {finding.name} ",
+        (f"[{finding.severity}]", STYLES[finding.severity]),
+    )
+    where = f"{model.path}:{site.id} ({site.op.op_type})" if site else model.path
+    yield Text.assemble(("  --> ", "blue"), (where, "bold"))
+    yield Text(f"   | {sentence(finding.message)}")
+    if site is not None and site.window is not None:
+        window = site.window
+        yield Text(
+            f"   | kernel {times(window.kernel_shape)}, stride {times(window.strides)}, "
+            f"dilation {times(window.dilations)}, input {times(site.input_size)}, "
+            f"output {times(site.output_size)}; (before, after): {amounts_text(site)}"
+        )
+    yield Text.assemble(("   = help: ", "cyan"), sentence(finding.help))
+    yield Text("")
+
+
+def _evidence(item: Evidence) -> str:
+    counts = ", ".join(f"{count} {what}" for what, count in item.counts.items())
+    return f"{counts}, max |difference| {item.max_abs:g} ({item.runtime}; {item.detail})"
