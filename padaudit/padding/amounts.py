@@ -46,8 +46,17 @@ def same_total(size: int, kernel: int, stride: int, dilation: int) -> int:
     >>> same_total(224, 3, 2, 1), same_total(225, 3, 2, 1), same_total(8, 1, 4, 1)
     (1, 2, 0)
     """
+    return max(same_overhang(size, kernel, stride, dilation), 0)
+
+
+def same_overhang(size: int, kernel: int, stride: int, dilation: int) -> int:
+    """Return how far the windows of "same" reach over the input; negative if they fall short.
+
+    >>> same_overhang(224, 3, 2, 1), same_overhang(8, 1, 4, 1)
+    (1, -3)
+    """
     covered = (same_output(size, stride) - 1) * stride + effective_kernel(kernel, dilation)
-    return max(covered - size, 0)
+    return covered - size
 
 
 def same_upper(size: int, kernel: int, stride: int, dilation: int) -> AxisPads:

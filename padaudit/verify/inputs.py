@@ -197,7 +197,7 @@ def _numeric_type(spec: InputSpec) -> np.dtype[Any]:
 
 def _border(shape: tuple[int, ...]) -> NDArray[np.bool_]:
     found = np.zeros(shape, dtype=bool)
-    for axis in range(min(1, len(shape) - 1), len(shape)):
+    for axis in range(int(len(shape) > 1), len(shape)):
         if shape[axis] > 1:
             ends = np.moveaxis(found, axis, 0)
             ends[0] = ends[-1] = True

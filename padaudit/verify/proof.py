@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from padaudit.errors import UsageError
+from padaudit.ir.dims import Dim
 from padaudit.ir.graph import Graph
 from padaudit.ir.walk import walk
 from padaudit.verify.evidence import Evidence, Status, Verification
+from padaudit.verify.known_errors import onnxruntime_errs
 from padaudit.verify.model_level import ModelPair, Tolerance, compare_models, model_feeds, same_feeds
 from padaudit.verify.site_level import SitePair, prove_sites
 
@@ -59,12 +61,18 @@ def prove_definition(model: Loaded, rewritten: Loaded, plan: Plan) -> Verificati
         if found is None or (site.id in planned and found.implicit):
             reason = f"'{site.id}' is {'missing' if found is None else 'still implicit'}"
             return Verification(Status.DIFFERENT, (), site.id, f"in the written file {reason}")
-        if site.id in planned and found.output_size != site.output_size:
+        if site.id in planned and _resized(site.output_size, found.output_size):
             reason = f"the output size of '{site.id}' changed"
             return Verification(Status.DIFFERENT, (), site.id, reason)
     detail = "the written file read again: every rewritten site explicit, every size as before"
     evidence = Evidence("definition", "padaudit", counts={"sites": len(model.sites)}, detail=detail)
     return Verification(Status.EQUIVALENT, (evidence,))
+
+
+def _resized(before: Sequence[Dim], after: Sequence[Dim]) -> bool:
+    """Tell whether a size that is known on both sides changed."""
+    pairs = zip(before, after, strict=True)
+    return any(isinstance(a, int) and isinstance(b, int) and a != b for a, b in pairs)
 
 
 def prove_site_level(
@@ -120,6 +128,9 @@ def _whole_model(model: Loaded, written: Path, options: Options) -> Verification
 
 def _onnx_models(model: Loaded, written: Path, options: Options) -> Verification:
     document = model.document
+    wrong = next((reason for site in model.sites if (reason := onnxruntime_errs(site))), None)
+    if wrong is not None:
+        return Verification(Status.UNVERIFIED, reason=f"the models were not run whole: {wrong}")
     try:
         feeds = model_feeds(document.model, options.input_shapes)  # type: ignore[attr-defined]
     except UsageError as error:

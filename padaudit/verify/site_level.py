@@ -23,6 +23,7 @@ from padaudit.padding.amounts import AxisPads, effective_kernel
 from padaudit.verify import oracle
 from padaudit.verify.compare import Difference, compare_arrays, merge
 from padaudit.verify.evidence import Evidence, Status, Verification
+from padaudit.verify.known_errors import onnxruntime_errs, refused_by_onnxruntime
 from padaudit.verify.runner import Job, RunOutcome, run
 from padaudit.verify.site_models import (
     SiteWeights,
@@ -157,7 +158,7 @@ def _trial(pair: SitePair, window: Window, document: Document, graph: Graph) -> 
         model = explicit_site_model(window, weights, explicit_amounts(pair.after, graph))
     original = None
     mode = _AUTO_PAD.get(pair.before.padding)
-    if mode and _onnxruntime_is_right(window):
+    if mode and not onnxruntime_errs(pair.before) and not refused_by_onnxruntime(pair.before):
         original = Job(implicit_site_model(window, weights, mode), feeds)
     return _Trial(pair, window, weights, inputs, Job(model, feeds), original)
 
@@ -208,12 +209,6 @@ def _axis_sizes(size: Dim, window: Window, axis: int) -> list[int]:
         return list(range(1, extent + 2 * stride + 1))
     limit = max(MAX_AXIS, extent + 2 * stride)
     return [size if size <= limit else limit - (limit - size) % stride]
-
-
-def _onnxruntime_is_right(window: Window) -> bool:
-    """Measured: auto_pad with dilation is refused, and misplaced for a kernel below the stride."""
-    axes = zip(window.kernel_shape, window.strides, window.dilations, strict=True)
-    return all(d == 1 and effective_kernel(k, d) >= s for k, s, d in axes)
 
 
 def _group(site: PaddingSite) -> int:

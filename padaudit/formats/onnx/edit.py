@@ -28,7 +28,6 @@ ELEMENT_TYPES: Final[dict[str, int]] = {
     "bfloat16": TensorProto.BFLOAT16,
 }
 _PAD_INPUTS_OPSET: Final = 11
-_PAD_RENAMED_OPSET: Final = 2
 _FREE_INITIALIZERS_IR: Final = 4
 _NODE_METADATA_IR: Final = 10
 
@@ -85,8 +84,7 @@ class GraphEditor:
         padded = self.claim(f"{node.input[0]}/{name}")
         opset = self._opset(container)
         if opset < _PAD_INPUTS_OPSET:
-            word = "pads" if opset >= _PAD_RENAMED_OPSET else "paddings"
-            attributes = {"mode": "constant", word: _full_pads(edit), "value": 0.0}
+            attributes = {"mode": "constant", "pads": _full_pads(edit), "value": 0.0}
             pad = helper.make_node("Pad", [node.input[0]], [padded], name, **attributes)
             constants: tuple[TensorProto, ...] = ()
         else:

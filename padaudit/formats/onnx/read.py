@@ -161,14 +161,21 @@ class _Reader:
 
 
 def unique_names(nodes: Sequence[NodeProto]) -> Iterator[str]:
-    """Yield a name for every node: its own, or op_type_index where it has none of its own."""
+    """Yield a name for every node: its own, or op_type_index where it has none of its own.
+
+    The index counts the nodes of one op_type, so that a node of another type that is
+    inserted leaves the names as they are.
+    """
     counts = Counter(node.name for node in nodes)
     taken = {name for name, count in counts.items() if count == 1}
-    for index, node in enumerate(nodes):
+    ordinals: Counter[str] = Counter()
+    for node in nodes:
+        ordinal = ordinals[node.op_type]
+        ordinals[node.op_type] += 1
         if node.name and counts[node.name] == 1:
             yield node.name
             continue
-        name = f"{node.op_type}_{index}"
+        name = f"{node.op_type}_{ordinal}"
         while name in taken:
             name += "_"
         taken.add(name)

@@ -13,6 +13,7 @@ from padaudit.formats.onnx.edit import ELEMENT_TYPES, GraphEditor, clear_padding
 from padaudit.ir.site import PaddingSite
 from padaudit.rewrite.edit import Applied, Edit
 
+_PAD_OPSET = 2
 _BFLOAT16_OPSET = 13
 
 
@@ -20,6 +21,8 @@ def refuse(document: OnnxDocument, site: PaddingSite) -> str | None:
     """Return why a Conv can't get a Pad node, or None if it can."""
     if "pads" in site.op.attributes:
         return "auto_pad stands together with pads, and runtimes disagree on which counts"
+    if document.opset < _PAD_OPSET:
+        return "Pad of opset 1 is not implemented by runtimes; --style attrs needs none"
     if site.dtype == "bfloat16" and document.opset < _BFLOAT16_OPSET:
         return f"Pad of opset {document.opset} takes no bfloat16"
     if site.dtype not in ELEMENT_TYPES:
