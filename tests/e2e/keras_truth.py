@@ -37,15 +37,20 @@ def _truth(layer: Any, kernel: tuple[int, ...]) -> Truth:
     strides = tuple(layer.strides)
     dilations = tuple(getattr(layer, "dilation_rate", (1,) * rank))
     same = layer.padding == "same"
-    pads = None
-    if same and None not in sizes:
-        window = zip(sizes, kernel, strides, dilations, outputs, strict=True)
-        pads = tuple(_pads(*axis) for axis in window)
-    return Truth(kernel, strides, dilations, sizes, outputs, same, pads)
+    window = zip(sizes, kernel, strides, dilations, outputs, strict=True)
+    pads = [_pads(*axis) if same else (0, 0) for axis in window]
+    known = None if None in pads else tuple(pair for pair in pads if pair)
+    return Truth(kernel, strides, dilations, sizes, outputs, same, known)
 
 
-def _pads(size: int, kernel: int, stride: int, dilation: int, output: int) -> tuple[int, int]:
+def _pads(
+    size: int | None, kernel: int, stride: int, dilation: int, output: int | None
+) -> tuple[int, int] | None:
     """Count, from Keras's own output size, what must be added for the last window to fit."""
+    if stride == 1:
+        size = output = size or 64
+    if size is None or output is None:
+        return None
     reach = (output - 1) * stride + (kernel - 1) * dilation + 1
     missing = reach - size if reach > size else 0
     return missing // 2, missing - missing // 2

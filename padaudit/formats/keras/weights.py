@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from padaudit.formats.keras.config import LayerSpec, ModelSpec, parse_model
+from padaudit.formats.keras.optimizer import UnknownLayout, find_layout, reordered
 from padaudit.formats.keras.order import layer_order
 
 NONTRAINABLE: Final = frozenset(
@@ -36,6 +37,8 @@ def reorder_h5(file: Any, old: Mapping[str, Any], new: Mapping[str, Any]) -> Non
         return
     group = file["model_weights"] if "model_weights" in file else file
     before, after = parse_model(old), parse_model(new)
+    if "optimizer_weights" in file:
+        _reorder_h5_optimizer(file["optimizer_weights"], group, before, after)
     _permute(group, "layer_names", _by_rank(layer_order(before), layer_order(after)))
     inner = {layer.name: layer for layer in after.layers if layer.model}
     for layer in before.layers:
@@ -52,10 +55,12 @@ def reorder_archive(file: Any, old: Mapping[str, Any], new: Mapping[str, Any]) -
         If its groups do not fit the old config.
     """
     root = next((name for name in ("layers", "_layer_checkpoint_dependencies") if name in file), "")
-    if not root and order_changed(old, new):
+    if not root:
         raise Unmappable("its weights are in no known form")
-    if root:
-        _rename(file[root], parse_model(old), parse_model(new))
+    before, after = parse_model(old), parse_model(new)
+    if "optimizer/vars" in file and len(file["optimizer/vars"]):
+        _reorder_archive_optimizer(file["optimizer/vars"], file[root], before, after)
+    _rename(file[root], before, after)
 
 
 def _changed(old: ModelSpec, new: ModelSpec) -> bool:
@@ -79,28 +84,35 @@ def _by_rank(before: Sequence[str], after: Sequence[str]) -> Mapping[str, int]:
 
 
 def _permute(group: Any, attribute: str, rank: Mapping[str, int]) -> None:
-    """Sort a list attribute, which Keras splits into numbered parts where it is long."""
-    parts = [attribute] if attribute in group.attrs else _numbered(group, attribute)
-    values = [value for part in parts for value in group.attrs[part]]
+    values = _list_attribute(group, attribute)
     if any(_text(value) not in rank for value in values):
         raise Unmappable(f"its {attribute} are not the names of its layers")
     values.sort(key=lambda value: rank[_text(value)])
-    _write_parts(group, parts, values)
+    _write_list(group, attribute, values)
 
 
-def _write_parts(group: Any, parts: Sequence[str], values: list[Any]) -> None:
-    for part in parts:
+def _list_parts(group: Any, attribute: str) -> list[str]:
+    """A long list is split over numbered attributes."""
+    if attribute in group.attrs:
+        return [attribute]
+    names: list[str] = []
+    while f"{attribute}{len(names)}" in group.attrs:
+        names.append(f"{attribute}{len(names)}")
+    return names
+
+
+def _list_attribute(group: Any, attribute: str) -> list[Any]:
+    parts = _list_parts(group, attribute)
+    return [value for part in parts for value in group.attrs[part]]
+
+
+def _write_list(group: Any, attribute: str, values: list[Any]) -> None:
+    """Write a list of the old length back into the old parts."""
+    for part in _list_parts(group, attribute):
         old = group.attrs[part]
         taken, values = values[: len(old)], values[len(old) :]
         old[:] = taken
         group.attrs.modify(part, old)
-
-
-def _numbered(group: Any, attribute: str) -> list[str]:
-    names = []
-    while f"{attribute}{len(names)}" in group.attrs:
-        names.append(f"{attribute}{len(names)}")
-    return names
 
 
 def _reorder_inner(group: Any, old: LayerSpec, new: LayerSpec) -> None:
@@ -108,15 +120,14 @@ def _reorder_inner(group: Any, old: LayerSpec, new: LayerSpec) -> None:
     before, after = parse_model(old.model or {}), parse_model(new.model or {})
     if not _changed(before, after):
         return
-    parts = ["weight_names"] if "weight_names" in group.attrs else _numbered(group, "weight_names")
-    values = [value for part in parts for value in group.attrs[part]]
+    values = _list_attribute(group, "weight_names")
     ranks = _deep_ranks(before)
     stored = [_sort_key(_text(value), ranks) for value in values]
     if stored != sorted(stored):
         raise Unmappable(f"the weights of the inner model '{old.name}' are in no known order")
     ranks = _deep_ranks(after)
     values.sort(key=lambda value: _sort_key(_text(value), ranks))
-    _write_parts(group, parts, values)
+    _write_list(group, "weight_names", values)
 
 
 def _deep_ranks(spec: ModelSpec) -> dict[str, tuple[int, tuple[int, ...]]]:
@@ -162,6 +173,86 @@ def _rename(group: Any, old: ModelSpec, new: ModelSpec) -> None:
         group.move(f"padaudit-moving/{source}", target)
     if moves:
         del group["padaudit-moving"]
+
+
+def _reorder_h5_optimizer(state: Any, weights: Any, old: ModelSpec, new: ModelSpec) -> None:
+    ranks, new_ranks = _deep_ranks(old), _deep_ranks(new)
+    variables = []
+    for name in layer_order(old):
+        for key in map(_text, _list_attribute(weights[name], "weight_names")):
+            if not _sort_key(key, ranks)[0]:
+                variables.append((_sort_key(key, new_ranks), weights[name][key].shape))
+    values = _list_attribute(state, "weight_names")
+    shapes = [state[_text(value)].shape for value in values]
+    _write_list(state, "weight_names", _by_variables(values, shapes, variables))
+
+
+def _reorder_archive_optimizer(state: Any, layers: Any, old: ModelSpec, new: ModelSpec) -> None:
+    ranks = _deep_ranks(new)
+    variables = [
+        (ranks[name][1], shape)
+        for name, group in _leaf_groups(layers, old)
+        if not ranks[name][0]
+        for shape in _trainable_shapes(group)
+    ]
+    names = sorted(state, key=int)
+    shapes = [state[name].shape for name in names]
+    moved = _by_variables(names, shapes, variables)
+    for name in names:
+        state.move(name, f"padaudit-{name}")
+    for name, source in zip(names, moved, strict=True):
+        state.move(f"padaudit-{source}", name)
+
+
+def _by_variables(
+    state: list[Any], shapes: list[tuple[int, ...]], variables: list[tuple[Any, tuple[int, ...]]]
+) -> list[Any]:
+    """Reorder state as the sort keys of its variables say."""
+    try:
+        layout = find_layout(shapes, [shape for _, shape in variables])
+    except UnknownLayout as error:
+        advice = "save the model without its optimizer state (include_optimizer=False)"
+        raise Unmappable(f"{error} ({advice})") from error
+    order = sorted(range(len(variables)), key=lambda index: variables[index][0])
+    return reordered(layout, state, order)
+
+
+def _leaf_groups(group: Any, spec: ModelSpec) -> Iterator[tuple[str, Any]]:
+    """Yield the groups of all layers that are no models, in the order of the variables."""
+    keys, layers = _keys(spec), {layer.name: layer for layer in spec.layers}
+    for name in layer_order(spec):
+        if keys[name] not in group:
+            continue
+        if (model := layers[name].model) is not None:
+            yield from _leaf_groups(group[keys[name]]["layers"], parse_model(model))
+        else:
+            yield name, group[keys[name]]
+
+
+def _trainable_shapes(group: Any) -> list[tuple[int, ...]]:
+    found: list[tuple[int, ...]] = []
+    if "vars" in group:
+        found = [group["vars"][key].shape for key in sorted(group["vars"], key=int)]
+    fixed = _FIXED_VARIABLES.get(snake_class(group), 0)
+    found = found[: len(found) - fixed]
+    for key in sorted(group):
+        if key not in ("vars", "seed_generator"):
+            found += _trainable_shapes(group[key])
+    return found
+
+
+def snake_class(group: Any) -> str:
+    """Return the class, in snake case, that a weight group's name stands for.
+
+    >>> from types import SimpleNamespace
+    >>> snake_class(SimpleNamespace(name="/layers/batch_normalization_3"))
+    'batch_normalization'
+    """
+    return re.sub(r"_\d+$", "", group.name.rsplit("/", 1)[-1])
+
+
+_FIXED_VARIABLES: Final = {"batch_normalization": 2, "sync_batch_normalization": 2, "normalization": 3}
+"""How many of a layer's own variables, the last ones, no optimizer changes."""
 
 
 def _keys(spec: ModelSpec) -> dict[str, str]:

@@ -55,19 +55,9 @@ def _write_h5(document: KerasDocument, source: Path, target: Path) -> None:
     shutil.copyfile(source, target)
     text = json.dumps(document.config)
     with h5py.File(target, "r+") as file:
-        if "optimizer_weights" in file:
-            _refuse_optimizer(old, document.config)
         reorder_h5(file, old, document.config)
         was_bytes = isinstance(file.attrs["model_config"], bytes)
         file.attrs["model_config"] = text.encode() if was_bytes else text
-
-
-def _refuse_optimizer(old: dict[str, Any], new: dict[str, Any]) -> None:
-    if order_changed(old, new):
-        raise Unmappable(
-            "the file holds optimizer state, which is stored by position "
-            "(save the model with include_optimizer=False)"
-        )
 
 
 def _write_archive(document: KerasDocument, source: Path, target: Path) -> None:
@@ -97,7 +87,5 @@ def _reordered(weights: bytes, old: dict[str, Any], new: dict[str, Any]) -> byte
 
     buffer = io.BytesIO(weights)
     with h5py.File(buffer, "r+") as file:
-        if "optimizer" in file:
-            _refuse_optimizer(old, new)
         reorder_archive(file, old, new)
     return buffer.getvalue()
