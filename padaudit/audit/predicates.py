@@ -8,6 +8,7 @@ from typing import Final
 from padaudit.ir.graph import Graph
 from padaudit.ir.site import Family, Padding, PaddingSite
 from padaudit.padding.amounts import effective_kernel, sees_only_padding
+from padaudit.padding.symbolic import AxisAmounts
 
 Predicate = Callable[[PaddingSite, Graph], bool]
 PREDICATES: Final[dict[str, Predicate]] = {}
@@ -176,22 +177,34 @@ def fed_by_padding(site: PaddingSite, graph: Graph) -> bool:
 def input_skipped_or_unread(site: PaddingSite, graph: Graph) -> bool:
     """Some window reads only padding, or implicit padding skips input.
 
-    A kernel smaller than its stride always skips input; it counts where it is padded as
-    well, or where onnxruntime places its windows elsewhere than the specification.
+    A kernel smaller than its stride always skips input; it counts where its axis is padded
+    as well, or where onnxruntime places its windows elsewhere than the specification.
     """
     if site.window is None or site.family is Family.TRANSPOSED_CONV:
         return False
-    if site.implicit and _kernel_below_stride(site):
-        return padded(site, graph) or _start_disputed(site)
-    window = zip(
+    axes = zip(
         site.input_size,
         site.window.kernel_shape,
         site.window.strides,
         site.window.dilations,
-        site.pads or (),
-        strict=False,
+        site.amounts,
+        strict=True,
     )
-    return any(isinstance(axis[0], int) and sees_only_padding(*axis) for axis in window)
+    return any(
+        _skips_and_pads(site, kernel, stride, dilation, pads)
+        or (
+            isinstance(size, int)
+            and isinstance(pads, tuple)
+            and sees_only_padding(size, kernel, stride, dilation, pads)
+        )
+        for size, kernel, stride, dilation, pads in axes
+    ) or _start_disputed(site)
+
+
+def _skips_and_pads(
+    site: PaddingSite, kernel: int, stride: int, dilation: int, pads: AxisAmounts | None
+) -> bool:
+    return site.implicit and effective_kernel(kernel, dilation) < stride and pads != (0, 0)
 
 
 def _kernel_below_stride(site: PaddingSite) -> bool:
@@ -206,7 +219,7 @@ def _start_disputed(site: PaddingSite) -> bool:
     Measured with onnxruntime 1.32: a convolution is shifted from -3 on with SAME_UPPER
     and from -4 on with SAME_LOWER; pools already from -1 on.
     """
-    if site.framework != "onnx" or site.window is None:
+    if site.framework != "onnx" or site.window is None or not site.implicit:
         return False
     allowed = 2 if site.padding is Padding.SAME_UPPER else 3
     if site.family is not Family.CONV:
