@@ -33,9 +33,7 @@ def conv_model(
     """Return one Conv on ``(1, channels, *shape)`` with a bias."""
     filters_first = (filters, channels // group, *kernel)
     initializers = [weights(filters_first), weights((filters,), "b", seed=1)]
-    node = helper.make_node(
-        op_type, ["x", "w", "b"], ["y"], "conv", group=group, **attributes
-    )
+    node = helper.make_node(op_type, ["x", "w", "b"], ["y"], "conv", group=group, **attributes)
     return model([node], {"x": (1, channels, *shape)}, initializers, opset, ir_version)
 
 

@@ -1,0 +1,1 @@
+"""From a graph to padding sites, and from sites to findings."""

@@ -32,9 +32,7 @@ def window_amounts(draft: SiteDraft) -> PaddingSite:
         found: tuple[AxisAmounts | None, ...] = draft.declared
     else:
         found = tuple(_window_axis(site, window, axis) for axis in range(window.rank))
-    output = tuple(
-        _window_output(site, window, axis, pads) for axis, pads in enumerate(found)
-    )
+    output = tuple(_window_output(site, window, axis, pads) for axis, pads in enumerate(found))
     return replace(site, amounts=found, output_size=output)
 
 
@@ -125,9 +123,7 @@ def _window_axis(site: PaddingSite, window: Window, axis: int) -> AxisAmounts | 
     return None
 
 
-def _window_output(
-    site: PaddingSite, window: Window, axis: int, pads: AxisAmounts | None
-) -> Dim:
+def _window_output(site: PaddingSite, window: Window, axis: int, pads: AxisAmounts | None) -> Dim:
     size, inferred = site.input_size[axis], site.output_size[axis]
     if isinstance(inferred, int):
         return inferred

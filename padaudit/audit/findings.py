@@ -38,11 +38,7 @@ def audit(graph: Graph, sites: Iterable[PaddingSite]) -> tuple[Finding, ...]:
     Of the rules with a precedence (PAD1xx), a site gets the highest that fires.
     """
     holders = {id(visit.op): visit.graph for visit in walk(graph)}
-    return tuple(
-        finding
-        for site in sites
-        for finding in site_findings(site, holders[id(site.op)])
-    )
+    return tuple(finding for site in sites for finding in site_findings(site, holders[id(site.op)]))
 
 
 def site_findings(site: PaddingSite, graph: Graph) -> list[Finding]:

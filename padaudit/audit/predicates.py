@@ -245,4 +245,3 @@ def _as_list(value: object, rank: int = 1) -> list[int]:
     if not isinstance(value, list | tuple):
         return []
     return [item for item in value if isinstance(item, int)]
-

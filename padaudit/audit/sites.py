@@ -106,8 +106,10 @@ def _window(
     dilations = _per_axis(config.get(words.dilations), rank) or (1,) * rank
     lengths = {len(strides), len(dilations), rank}
     values = (*kernel, *strides, *dilations)
-    if len(lengths) > 1 or not all(0 < value <= MAX_WINDOW for value in values):
-        return None, f"the window of '{op.name}' ({op.op_type}) makes no sense: {values}"
+    misfit = len(lengths) > 1 or rank > _MAX_RANK or operator.rank not in (None, rank)
+    if misfit or not all(0 < value <= MAX_WINDOW for value in values):
+        shown = values[: 3 * _MAX_RANK]
+        return None, f"the window of '{op.name}' ({op.op_type}) makes no sense: {shown}"
     return Window(kernel, strides, dilations), None
 
 

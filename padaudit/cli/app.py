@@ -7,6 +7,7 @@ import sys
 from types import FrameType
 from typing import Final
 
+import click as plain_click
 import rich_click as click
 
 from padaudit import __version__
@@ -42,7 +43,7 @@ def main() -> None:
     try:
         code = cli.main(standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
-    except click.exceptions.Exit as done:
+    except plain_click.exceptions.Exit as done:
         sys.exit(done.exit_code)
     except click.UsageError as error:
         error.show()

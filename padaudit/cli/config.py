@@ -10,7 +10,6 @@ import msgspec
 from padaudit.audit.selection import ModelIgnore
 from padaudit.errors import InputError
 
-
 _T = TypeVar("_T")
 
 
@@ -32,7 +31,9 @@ class ConfigFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename
     @property
     def per_model(self) -> tuple[ModelIgnore, ...]:
         """The per-model ignores as the audit takes them."""
-        return tuple(ModelIgnore(item.glob, item.rules, item.reason) for item in self.per_model_ignores)
+        return tuple(
+            ModelIgnore(item.glob, item.rules, item.reason) for item in self.per_model_ignores
+        )
 
 
 class _Tool(msgspec.Struct, frozen=True):

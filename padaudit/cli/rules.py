@@ -17,7 +17,7 @@ def rules(output_format: str) -> int:
     if output_format == "json":
         import msgspec
 
-        listed = [rule for rule in catalogue().values()]
+        listed = list(catalogue().values())
         text = msgspec.json.format(msgspec.json.encode(listed), indent=2).decode()
         deliver(text, None)
         return 0

@@ -1,0 +1,1 @@
+"""The padding formulas, written once."""

@@ -158,8 +158,10 @@ def keras_transposed_output(
 
     >>> keras_transposed_output(5, 3, 2, 1, True, None)
     10
-    >>> keras_transposed_output(5, 3, 2, 1, True, 1), keras_transposed_output(5, 2, 3, 1, False, None)
-    (10, 15)
+    >>> keras_transposed_output(5, 3, 2, 1, True, 1)
+    10
+    >>> keras_transposed_output(5, 2, 3, 1, False, None)
+    15
     """
     extent = effective_kernel(kernel, dilation)
     if same:

@@ -7,8 +7,12 @@ For every size n >= 1 the "same" amounts depend on n only through ``n % stride``
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from padaudit.padding.amounts import AxisPads, Formula
+
+_SHOWN: Final = 8
+"""How many cases a text lists; real strides have fewer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +35,13 @@ class ByRemainder:
         return self.cases[size % self.stride]
 
     def __str__(self) -> str:
-        return ", ".join(
-            f"{pads} where size % {self.stride} = {rest}" for rest, pads in enumerate(self.cases)
-        )
+        shown = [
+            f"{pads} where size % {self.stride} = {rest}"
+            for rest, pads in enumerate(self.cases[:_SHOWN])
+        ]
+        if len(self.cases) > _SHOWN:
+            shown.append(f"and {len(self.cases) - _SHOWN} more")
+        return ", ".join(shown)
 
 
 AxisAmounts = AxisPads | ByRemainder

@@ -1,0 +1,1 @@
+"""From sites to edits, and from edits to a written model."""

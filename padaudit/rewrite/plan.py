@@ -62,12 +62,14 @@ def _amounts_missing(site: PaddingSite) -> str | None:
 
 def _place(site: PaddingSite) -> Hashable:
     """One application in the document, which several calls of its model may share."""
-    return site.op.origin
+    place: Hashable = site.op.origin
+    return place
 
 
 def _owner(site: PaddingSite) -> Hashable:
     """What holds the declared padding: a Keras layer has one for all of its calls."""
-    return getattr(site.op.origin, "path", site.op.origin)
+    owner: Hashable = getattr(site.op.origin, "path", site.op.origin)
+    return owner
 
 
 def _agree_by(

@@ -148,7 +148,9 @@ def check_target(model: Loaded, source: Path, target: Path, style: str) -> None:
             f"not as '{target.name}'"
         )
     if style == "attrs" and target.suffix != ".onnx" and model.document.format != "onnx":
-        raise UsageError("--style attrs is a form of ONNX; write to a .onnx file, or use --style pad")
+        raise UsageError(
+            "--style attrs is a form of ONNX; write to a .onnx file, or use --style pad"
+        )
 
 
 def rewrite_file(source: Path, target: Path, options: Options) -> RewriteResult:
@@ -199,9 +201,7 @@ def aside_path(document: Document, target: Path, scratch: Path) -> Path:
     return scratch / f"rewritten{target.suffix}"
 
 
-def write_document(
-    document: Document, edits: tuple[Edit, ...], aside: Path, home: Path
-) -> None:
+def write_document(document: Document, edits: tuple[Edit, ...], aside: Path, home: Path) -> None:
     """Write a document beside the way, to be moved into the folder ``home``.
 
     Without an edit the file is a byte for byte copy of the input.
@@ -249,4 +249,3 @@ def _prove(model: Loaded, aside: Path, plan: Plan, options: Options) -> Verifica
     from padaudit.verify.proof import prove_rewrite
 
     return prove_rewrite(model, aside, plan, options)
-

@@ -125,7 +125,10 @@ def _whole(
         levels.append(compare_models(pair, same_feeds(fed), EXACT, options.timeout))
     results = run_translated(aside, fed, options.timeout)
     if isinstance(results, str):
-        return [*levels, Verification(Status.DIFFERENT, reason=f"the output does not run: {results}")]
+        return [
+            *levels,
+            Verification(Status.DIFFERENT, reason=f"the output does not run: {results}"),
+        ]
     tolerance = Tolerance(rtol=SOURCE_RTOL)
     return [*levels, compare_sources(original, results, tolerance, "onnxruntime", "onnxruntime")]
 

@@ -144,9 +144,7 @@ def _ends_with(label: str, wanted: list[str]) -> bool:
     parts = label.replace(":", "/").split("/")
     at = 0
     for name in wanted:
-        at = next(
-            (i + 1 for i in range(at, len(parts)) if parts[i] in (name, f"{name}_1")), 0
-        )
+        at = next((i + 1 for i in range(at, len(parts)) if parts[i] in (name, f"{name}_1")), 0)
         if not at:
             return False
     return True
@@ -165,9 +163,7 @@ def _form(site: PaddingSite, rank: int | None = None) -> tuple[tuple[int, ...], 
     return (ones + window.kernel_shape, ones + window.strides, ones + window.dilations)
 
 
-def _grouped(
-    edits: Iterable[Edit], key: Callable[[Edit], Hashable]
-) -> dict[Hashable, list[Edit]]:
+def _grouped(edits: Iterable[Edit], key: Callable[[Edit], Hashable]) -> dict[Hashable, list[Edit]]:
     groups: dict[Hashable, list[Edit]] = {}
     for edit in edits:
         groups.setdefault(key(edit), []).append(edit)

@@ -1,0 +1,1 @@
+"""The proof that a rewritten model computes the same."""

@@ -26,10 +26,8 @@ SOURCE_RTOL: Final = 1e-4
 Feeds = dict[str, Array]
 
 
-def prove_keras_pair(
-    model: Loaded, written: Path, scratch: Path, options: Options
-) -> Verification:
-    """Prove a rewritten Keras file: as ONNX in onnxruntime, and original against rewritten in Keras."""
+def prove_keras_pair(model: Loaded, written: Path, scratch: Path, options: Options) -> Verification:
+    """Prove a rewritten Keras file: translated, in onnxruntime, and as it is, in Keras."""
     package = missing_package()
     if package is not None:
         reason = (
@@ -69,9 +67,11 @@ def keras_feeds(model: Loaded) -> list[Feeds]:
         if info.shape is None:
             raise UsageError(f"input '{name}' has no known shape; give it with --input-shape")
         dims = tuple(
-            None if isinstance(dim, Open) else dim for dim in info.shape if not hasattr(dim, "cause")
+            None if isinstance(dim, Open) else dim
+            for dim in info.shape
+            if not hasattr(dim, "cause")
         )
-        specs.append(InputSpec(name, info.dtype or "float32", dims))  # type: ignore[arg-type]
+        specs.append(InputSpec(name, info.dtype or "float32", dims))
     return [feed for sizes in open_sizes(specs) for feed in feeds_at(specs, sizes)]
 
 
@@ -133,9 +133,13 @@ def _as_onnx(
     original: KerasRun, rewritten: KerasRun, feeds: Sequence[Feeds], options: Options
 ) -> Verification:
     if original.onnx is None or rewritten.onnx is None:
-        what, failed = ("the original", original) if original.onnx is None else (
-            "the rewritten model",
-            rewritten,
+        what, failed = (
+            ("the original", original)
+            if original.onnx is None
+            else (
+                "the rewritten model",
+                rewritten,
+            )
         )
         error = failed.errors[0] if failed.errors else "there is no translation"
         return Verification(Status.UNVERIFIED, reason=f"{what} was not run as ONNX: {error}")
@@ -151,4 +155,3 @@ def _scaled(reference: Array, result: Array, tolerance: Tolerance) -> Difference
         return compare_arrays(result, reference, tolerance.rtol, tolerance.atol)
     scale = float(np.nan_to_num(np.abs(reference.astype(np.float64))).max())
     return compare_arrays(result, reference, 0.0, tolerance.atol + tolerance.rtol * scale)
-

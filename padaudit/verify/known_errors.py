@@ -26,9 +26,7 @@ def onnxruntime_errs(site: PaddingSite) -> str | None:
     window = site.window
     if window is None or site.padding not in _AUTO_PADDED:
         return None
-    axes = zip(
-        site.input_size, window.kernel_shape, window.strides, window.dilations, strict=True
-    )
+    axes = zip(site.input_size, window.kernel_shape, window.strides, window.dilations, strict=True)
     if any(_overhang(*axis) <= _MISPLACED_FROM for axis in axes):
         return f"onnxruntime misplaces the windows of '{site.id}' (kernel smaller than its stride)"
     return None

@@ -68,9 +68,7 @@ def compare_models(
         Whether outputs are matched by position, whatever their names.
     """
     models = (pair.original, pair.rewritten)
-    jobs = [
-        Job(model, (feed,)) for both in feeds for model, feed in zip(models, both, strict=True)
-    ]
+    jobs = [Job(model, (feed,)) for both in feeds for model, feed in zip(models, both, strict=True)]
     outcomes = run(jobs, timeout=timeout)
     found: list[Difference] = []
     failures: list[str] = []
@@ -90,7 +88,9 @@ def compare_models(
             return Verification(Status.DIFFERENT, (evidence,), name, reason)
     missed = tuple(dict.fromkeys(failures))
     if not found:
-        return Verification(Status.UNVERIFIED, (), None, missed[0] if missed else "no input", missed)
+        return Verification(
+            Status.UNVERIFIED, (), None, missed[0] if missed else "no input", missed
+        )
     ran = next(item for item in outcomes if item.outputs is not None)
     evidence = _evidence(ran.runtime, found, len(ran.output_names), tolerance)
     return Verification(Status.EQUIVALENT, (evidence,), not_covered=missed)
@@ -105,11 +105,7 @@ def model_feeds(model: ModelProto, input_shapes: InputShapes) -> list[dict[str, 
         If no values can be made up for an input.
     """
     specs = input_specs(model, input_shapes)
-    return [
-        feed
-        for sizes in open_sizes(specs)
-        for feed in feeds_at(specs, sizes)
-    ]
+    return [feed for sizes in open_sizes(specs) for feed in feeds_at(specs, sizes)]
 
 
 def feeds_at(specs: Sequence[InputSpec], sizes: Sizes) -> Iterator[dict[str, Array]]:
@@ -128,9 +124,7 @@ def input_specs(model: ModelProto, input_shapes: InputShapes) -> list[InputSpec]
         info = tensor_info(value.type)
         shape = chosen[value.name].shape if value.name in chosen else info.shape
         if shape is None:
-            raise UsageError(
-                f"input '{value.name}' has no known rank; give it with --input-shape"
-            )
+            raise UsageError(f"input '{value.name}' has no known rank; give it with --input-shape")
         dims = tuple(dim.name if isinstance(dim, Open) else dim for dim in shape)
         specs.append(InputSpec(value.name, info.dtype or "str", dims))  # type: ignore[arg-type]
     return specs

@@ -98,10 +98,14 @@ def _feeds(pair: list[_Runnable], second: Path) -> list[tuple[dict[str, Array], 
         raise UsageError(
             f"{second}: its inputs have {ranks[1]} axes, those of the first model {ranks[0]}"
         )
-    fixed = [
-        InputSpec(a.name, a.dtype, tuple(x if isinstance(x, int) else y for x, y in zip(a.shape, b.shape, strict=True)))
-        for a, b in zip(ours, theirs, strict=True)
-    ]
+    fixed = [_narrowed(*specs) for specs in zip(ours, theirs, strict=True)]
     names = [spec.name for spec in theirs]
     made = [generate(fixed, kind, SEED, sizes) for sizes in open_sizes(fixed) for kind in KINDS]
     return [(feed, dict(zip(names, feed.values(), strict=True))) for feed in made]
+
+
+def _narrowed(ours: InputSpec, theirs: InputSpec) -> InputSpec:
+    """An axis that is open in one model takes the other's size."""
+    axes = zip(ours.shape, theirs.shape, strict=True)
+    shape = tuple(a if isinstance(a, int) else b for a, b in axes)
+    return InputSpec(ours.name, ours.dtype, shape)

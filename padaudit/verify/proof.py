@@ -14,7 +14,13 @@ from padaudit.ir.graph import Graph
 from padaudit.ir.walk import walk
 from padaudit.verify.evidence import Evidence, Status, Verification
 from padaudit.verify.known_errors import onnxruntime_errs
-from padaudit.verify.model_level import ModelPair, Tolerance, compare_models, model_feeds, same_feeds
+from padaudit.verify.model_level import (
+    ModelPair,
+    Tolerance,
+    compare_models,
+    model_feeds,
+    same_feeds,
+)
 from padaudit.verify.site_level import SitePair, prove_sites
 
 if TYPE_CHECKING:
@@ -75,9 +81,7 @@ def _resized(before: Sequence[Dim], after: Sequence[Dim]) -> bool:
     return any(isinstance(a, int) and isinstance(b, int) and a != b for a, b in pairs)
 
 
-def prove_site_level(
-    model: Loaded, rewritten: Loaded, plan: Plan, timeout: float
-) -> Verification:
+def prove_site_level(model: Loaded, rewritten: Loaded, plan: Plan, timeout: float) -> Verification:
     """Run level 1 on all sites of a plan."""
     after = {site.id: site for site in rewritten.sites}
     pairs = [SitePair(edit.site, after[edit.site.id]) for edit in plan.edits]
@@ -136,6 +140,4 @@ def _onnx_models(model: Loaded, written: Path, options: Options) -> Verification
     except UsageError as error:
         return Verification(Status.UNVERIFIED, reason=str(error))
     original = document.path or document.model.SerializeToString()  # type: ignore[attr-defined]
-    return compare_models(
-        ModelPair(original, written), same_feeds(feeds), EXACT, options.timeout
-    )
+    return compare_models(ModelPair(original, written), same_feeds(feeds), EXACT, options.timeout)

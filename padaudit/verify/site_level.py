@@ -86,9 +86,7 @@ def prove_sites(
     return _judge(list(trials.values()), iter(run(jobs, timeout=timeout)), len(pairs))
 
 
-def _judge(
-    trials: Sequence[_Trial], outcomes: Iterator[RunOutcome], sites: int
-) -> Verification:
+def _judge(trials: Sequence[_Trial], outcomes: Iterator[RunOutcome], sites: int) -> Verification:
     found: list[Difference] = []
     runtime, cases = "onnxruntime", 0
     for trial in trials:
@@ -126,17 +124,15 @@ def _differences(
         yield compare_arrays(expected, got)
         if original is not None and original.outputs is not None:
             with_bias = original.outputs[index][0].astype(np.float64)
-            bias = 0.0 if _has_bias(trial) else trial.weights.bias.reshape(1, -1, *(1,) * trial.window.rank)
-            yield compare_arrays(with_bias - bias, got)
+            bias = trial.weights.bias.reshape(1, -1, *(1,) * trial.window.rank)
+            yield compare_arrays(with_bias if _has_bias(trial) else with_bias - bias, got)
 
 
 def _has_bias(trial: _Trial) -> bool:
     return trial.pair.after.framework == "keras" or len(trial.pair.after.op.inputs) > 2
 
 
-def _evidence(
-    runtime: str, sites: int, cases: int, forms: int, difference: Difference
-) -> Evidence:
+def _evidence(runtime: str, sites: int, cases: int, forms: int, difference: Difference) -> Evidence:
     return Evidence(
         "site",
         runtime,

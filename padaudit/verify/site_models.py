@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from padaudit.formats.onnx.document import OnnxDocument, container_of
+from padaudit.formats.onnx.document import Container, OnnxDocument, container_of
 from padaudit.ir.graph import Graph
 from padaudit.ir.op import Op
 from padaudit.ir.site import PaddingSite, Window
@@ -98,7 +98,7 @@ def explicit_site_model(window: Window, weights: SiteWeights, pads: tuple[AxisPa
     constants = [
         *_weight_tensors(weights),
         numpy_helper.from_array(np.asarray(flat, np.int64), "pads"),
-        numpy_helper.from_array(np.float32(0), "value"),
+        numpy_helper.from_array(np.zeros((), np.float32), "value"),
     ]
     return _model([pad, conv], "y", constants, weights.kernel.ndim, _OPSET, _IR_VERSION)
 
@@ -136,18 +136,23 @@ def _pad_node(pad: Op) -> NodeProto:
     return node
 
 
-def _constant(container: Any, name: str) -> TensorProto | None:
+def _constant(container: Container, name: str) -> TensorProto | None:
     if isinstance(container, GraphProto):
         for tensor in container.initializer:
             if tensor.name == name:
-                return tensor
+                return _copied(tensor)
     for node in container.node:
         if name in node.output and node.op_type == "Constant":
-            found = TensorProto()
-            found.CopyFrom(node.attribute[0].t)
+            found = _copied(node.attribute[0].t)
             found.name = name
             return found
     return None
+
+
+def _copied(tensor: TensorProto) -> TensorProto:
+    copy = TensorProto()
+    copy.CopyFrom(tensor)
+    return copy
 
 
 def _as_float32(tensor: TensorProto) -> TensorProto:
@@ -188,4 +193,4 @@ def _model(
     )
     model = ModelProto(ir_version=max(ir_version, 3), graph=graph)
     model.opset_import.append(helper.make_opsetid("", opset))
-    return model.SerializeToString()
+    return bytes(model.SerializeToString())

@@ -41,7 +41,9 @@ def test_every_architecture(name: str, tmp_path: Path) -> None:
 
 
 def test_open_sizes_are_reported_by_remainder(tmp_path: Path) -> None:
-    model = keras.applications.MobileNet(weights=None, include_top=False, input_shape=(None, None, 3))
+    model = keras.applications.MobileNet(
+        weights=None, include_top=False, input_shape=(None, None, 3)
+    )
     model.save(tmp_path / "open.keras")
     report = padaudit.check(tmp_path / "open.keras")
     strided = [site for site in report.sites if site.window and max(site.window.strides) > 1]

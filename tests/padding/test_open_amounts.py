@@ -63,3 +63,9 @@ def test_a_constant_stays_a_pair(kernel: int, stride: int, pads: tuple[int, int]
 def test_the_text_says_which_size_gets_what() -> None:
     text = str(open_amounts(same_upper, 3, 2, 1))
     assert text == "(0, 1) where size % 2 = 0, (1, 1) where size % 2 = 1"
+
+
+def test_the_text_of_a_huge_stride_is_cut() -> None:
+    text = str(open_amounts(same_upper, 5000, 3000, 1))
+    assert text.startswith("(1000, 1000) where size % 3000 = 0, (2499, 2500) where")
+    assert text.endswith(", and 2992 more")

@@ -217,12 +217,18 @@ def _call(node: Any, layer: str) -> Call:
         arguments = {str(i): arg for i, arg in enumerate(node.get("args") or [])}
         # Keras walks keyword arguments by name, and orders layers by that walk.
         arguments |= dict(sorted((node.get("kwargs") or {}).items()))
-        refs = tuple(ref for value in arguments.values() for ref in _keras3_refs(value))
-        plain = {key: arg for key, arg in arguments.items() if not any(_keras3_refs(arg))}
-        return Call(refs, plain)
+        given = tuple(ref for value in arguments.values() for ref in _keras3_refs(value))
+        others = {key: arg for key, arg in arguments.items() if not any(_keras3_refs(arg))}
+        return Call(given, others)
     if not isinstance(node, list):
         raise ConfigError("a call of the layer is neither a list nor an object", layer)
-    refs, plain = [], {}
+    return _listed_call(node, layer)
+
+
+def _listed_call(node: list[Any], layer: str) -> Call:
+    """Read a call of Keras 1 or 2: a list of [layer, call, output, keyword arguments]."""
+    refs: list[TensorRef] = []
+    plain: dict[str, Any] = {}
     for item in [node] if _is_ref(node) else node:
         if not isinstance(item, list) or len(item) < 3:
             raise ConfigError("a call of the layer names no tensor", layer)
@@ -247,10 +253,9 @@ def _keras3_refs(value: Any) -> Iterator[TensorRef]:
             return
         inner = _mapping(value.get("config"), "a tensor")
         history = inner.get("keras_history")
-        if not _is_ref(history):
+        if not isinstance(history, list) or not _is_ref(history):
             raise ConfigError("a tensor has no keras_history")
-        layer, call, output = history
-        yield TensorRef(layer, call, output, _plain_shape(inner.get("shape")))
+        yield replace(_ref(history), shape=_plain_shape(inner.get("shape")))
 
 
 def _keyword_refs(value: Any) -> Iterator[TensorRef]:

@@ -83,15 +83,15 @@ def _divert(nodes: list[Any], item: Insertion, name: str) -> Any:
     """Let a call read the new layer, and return the new layer's own call."""
     node = nodes[item.call]
     if isinstance(node, Mapping):
-        original = copy.deepcopy(next(_tensors(node["args"]), None) or next(_tensors(node["kwargs"])))
-        tensor = next(_tensors(node["args"]), None) or next(_tensors(node["kwargs"]))
+        tensor = next(_tensors([node["args"], node["kwargs"]]))
+        original = copy.deepcopy(tensor)
         tensor["config"]["keras_history"] = [name, 0, 0]
         _grow_shape(tensor["config"].get("shape"), item.growth)
         return {"args": [original], "kwargs": {}}
     target = node if node and isinstance(node[0], str) else node[0]
-    original = [*target[:3], {}] if len(target) > 3 else list(target[:3])
+    source = [*target[:3], {}] if len(target) > 3 else list(target[:3])
     target[:3] = [name, 0, 0]
-    return [original]
+    return [source]
 
 
 def _tensors(value: Any) -> Iterator[dict[str, Any]]:

@@ -33,7 +33,7 @@ def rebuilt(model: _Model, config: dict[str, Any]) -> _Model:
 
 
 def _layers(model: Any, prefix: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], Any]]:
-    found = []
+    found: list[tuple[tuple[str, ...], Any]] = []
     for layer in model.layers:
         path = (*prefix, layer.name)
         found += _layers(layer, path) if getattr(layer, "layers", None) else [(path, layer)]

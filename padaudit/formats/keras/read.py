@@ -65,7 +65,9 @@ def read_graph(document: KerasDocument, input_shapes: InputShapes) -> Graph:
         return _Builder(str(where), input_shapes).build(spec)
     except ConfigError as error:
         advice = "save it again from Keras with model.save(...)"
-        raise InputError(where, f"invalid Keras config: {error.cause}", advice, error.layer) from error
+        raise InputError(
+            where, f"invalid Keras config: {error.cause}", advice, error.layer
+        ) from error
 
 
 class _Builder:
@@ -109,7 +111,9 @@ class _Builder:
             for index, call in enumerate(layer.calls):
                 for ref in call.inputs:
                     if ref.layer not in names:
-                        raise ConfigError(f"its input layer '{ref.layer}' does not exist", layer.name)
+                        raise ConfigError(
+                            f"its input layer '{ref.layer}' does not exist", layer.name
+                        )
                 graph.add(_op(layer, index, call, position, offsets, outputs))
         graph.connect()
 

@@ -35,7 +35,7 @@ def reorder_h5(file: Any, old: Mapping[str, Any], new: Mapping[str, Any]) -> Non
     """
     if not order_changed(old, new):
         return
-    group = file["model_weights"] if "model_weights" in file else file
+    group = file.get("model_weights", file)
     before, after = parse_model(old), parse_model(new)
     if "optimizer_weights" in file:
         _reorder_h5_optimizer(file["optimizer_weights"], group, before, after)
@@ -251,7 +251,11 @@ def snake_class(group: Any) -> str:
     return re.sub(r"_\d+$", "", group.name.rsplit("/", 1)[-1])
 
 
-_FIXED_VARIABLES: Final = {"batch_normalization": 2, "sync_batch_normalization": 2, "normalization": 3}
+_FIXED_VARIABLES: Final = {
+    "batch_normalization": 2,
+    "sync_batch_normalization": 2,
+    "normalization": 3,
+}
 """How many of a layer's own variables, the last ones, no optimizer changes."""
 
 

@@ -155,5 +155,7 @@ def _refuse_foreign_data(path: Path, tensor: TensorProto) -> None:
         and (folder / location).resolve().is_relative_to(folder)
     )
     if not inside:
-        cause = f"its tensor '{tensor.name}' refers to data outside the model's folder ({location!r})"
+        cause = (
+            f"its tensor '{tensor.name}' refers to data outside the model's folder ({location!r})"
+        )
         raise InputError(path, cause, "put the data file beside the model")

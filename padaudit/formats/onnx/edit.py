@@ -73,7 +73,8 @@ class GraphEditor:
 
     def node(self, origin: NodeOrigin) -> NodeProto:
         """Return the model's own node at an origin."""
-        return container_of(self.model, origin).node[origin.index]
+        node: NodeProto = container_of(self.model, origin).node[origin.index]
+        return node
 
     def pad_before(self, edit: Edit) -> str:
         """Put a constant Pad in front of a node's first input; return the Pad's name."""
@@ -84,8 +85,15 @@ class GraphEditor:
         padded = self.claim(f"{node.input[0]}/{name}")
         opset = self._opset(container)
         if opset < _PAD_INPUTS_OPSET:
-            attributes = {"mode": "constant", "pads": _full_pads(edit), "value": 0.0}
-            pad = helper.make_node("Pad", [node.input[0]], [padded], name, **attributes)
+            pad = helper.make_node(
+                "Pad",
+                [node.input[0]],
+                [padded],
+                name,
+                mode="constant",
+                pads=_full_pads(edit),
+                value=0.0,
+            )
             constants: tuple[TensorProto, ...] = ()
         else:
             constants = self._constants(name, edit)
@@ -94,9 +102,7 @@ class GraphEditor:
         node.input[0] = padded
         self._record_source(pad, edit)
         nodes, constants = self._placed(container, constants)
-        self._insertions.append(
-            _Insertion(container, origin.index, (*nodes, pad), constants)
-        )
+        self._insertions.append(_Insertion(container, origin.index, (*nodes, pad), constants))
         return name
 
     def commit(self) -> None:

@@ -8,7 +8,15 @@ from dataclasses import replace
 from typing import Final
 
 import networkx as nx
-from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
+from onnx import (
+    AttributeProto,
+    FunctionProto,
+    GraphProto,
+    ModelProto,
+    NodeProto,
+    TensorProto,
+    ValueInfoProto,
+)
 
 from padaudit.errors import InputError, LimitError
 from padaudit.formats.onnx import shapes

@@ -25,7 +25,11 @@ from padaudit.padding.amounts import (
 
 
 @shape_rule(
-    *(f"{kind}{rank}D" for kind in ("Conv", "SeparableConv", "LocallyConnected") for rank in (1, 2)),
+    *(
+        f"{kind}{rank}D"
+        for kind in ("Conv", "SeparableConv", "LocallyConnected")
+        for rank in (1, 2)
+    ),
     "Conv3D",
     "LocallyConnected3D",
 )
@@ -56,11 +60,16 @@ def transposed(call: LayerCall) -> tuple[Shape, ...]:
     extras = (None,) * rank if extra is None else per_axis(extra, rank)
     same = config.get("padding", "valid") == "same"
     settings = zip(spatial, kernels, strides, dilations, extras, strict=True)
-    sizes = tuple(
-        map_dim(size, lambda n, a=(k, s, d), e=e: keras_transposed_output(n, *a, same, e), _form(s, same))
-        for size, k, s, d, e in settings
-    )
+    sizes = tuple(_transposed_size(*axis, same) for axis in settings)
     return (join((*others[:-1], config["filters"]), sizes, first),)
+
+
+def _transposed_size(
+    size: Dim, kernel: int, stride: int, dilation: int, extra: int | None, same: bool
+) -> Dim:
+    window = (kernel, stride, dilation, same, extra)
+    form = f"{stride}*{{}}" if same else f"{stride}*{{}}+c"
+    return map_dim(size, lambda n: keras_transposed_output(n, *window), form)
 
 
 def windowed_size(size: Dim, kernel: int, stride: int, dilation: int, padding: str) -> Dim:
@@ -109,7 +118,3 @@ def _windowed(call: LayerCall, channels: Dim) -> Shape:
     others, spatial = split(call.inputs[0], rank_of(call.class_name), first)
     sizes = windowed_sizes(call.config, call.config["kernel_size"], spatial, 1)
     return join((*others[:-1], channels), sizes, first)
-
-
-def _form(stride: int, same: bool) -> str:
-    return f"{stride}*{{}}" if same else f"{stride}*{{}}+c"

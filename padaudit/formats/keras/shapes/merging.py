@@ -11,8 +11,24 @@ from padaudit.ir.dims import Dim, Open, Shape, Unknown
 _KERAS1_MODES = frozenset({"sum", "mul", "ave", "max", "min"})
 
 
-@shape_rule("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Divide", "TrueDivide",
-            "Power", "FloorDivide", "Where", "Greater", "Less", "Equal", "LogicalAnd", "LogicalOr")
+@shape_rule(
+    "Add",
+    "Subtract",
+    "Multiply",
+    "Average",
+    "Maximum",
+    "Minimum",
+    "Divide",
+    "TrueDivide",
+    "Power",
+    "FloorDivide",
+    "Where",
+    "Greater",
+    "Less",
+    "Equal",
+    "LogicalAnd",
+    "LogicalOr",
+)
 def broadcast_all(call: LayerCall) -> tuple[Shape, ...]:
     """Inputs (an operation's plain numbers aside) are broadcast together."""
     return (reduce(broadcast, call.inputs),)
@@ -75,7 +91,9 @@ def _wider(left: Dim, right: Dim) -> Dim:
 def _same(left: Dim, right: Dim) -> Dim:
     """Two sizes that must be equal when the model runs: the better known one."""
     order = (int, Open, Unknown)
-    return min(left, right, key=lambda size: next(i for i, t in enumerate(order) if isinstance(size, t)))
+    return min(
+        left, right, key=lambda size: next(i for i, t in enumerate(order) if isinstance(size, t))
+    )
 
 
 def _sum(left: Dim, right: Dim) -> Dim:

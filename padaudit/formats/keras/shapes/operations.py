@@ -5,20 +5,20 @@ from __future__ import annotations
 from typing import Any, Final
 
 from padaudit.formats.keras.shapes.merging import broadcast_all, joined
-from padaudit.formats.keras.shapes.reshaping import reshaped
+from padaudit.formats.keras.shapes.reshaping import grown, reshaped
 from padaudit.formats.keras.shapes.rule import LayerCall, ShapeUnknown, shape_rule
-from padaudit.ir.dims import Dim, Shape, map_dim
+from padaudit.ir.dims import Dim, Shape
 
-_BROADCAST: Final = frozenset(
-    "add subtract sub multiply mul truediv divide realdiv maximum minimum pow power "
-    "__add__ __sub__ __mul__ __truediv__ __radd__ __rsub__ __rmul__ addv2 biasadd bias_add "
-    "floordiv squared_difference".split()
-)
-_UNCHANGED: Final = frozenset(
-    "relu relu6 sigmoid tanh softmax exp log sqrt rsqrt square abs negative neg cast identity "
-    "leaky_relu elu gelu swish silu clip_by_value softplus stop_gradient l2_normalize round "
-    "floor ceil sin cos hard_sigmoid selu dropout".split()
-)
+_BROADCAST: Final = """
+    add subtract sub multiply mul truediv divide realdiv maximum minimum pow power
+    __add__ __sub__ __mul__ __truediv__ __radd__ __rsub__ __rmul__ addv2 biasadd bias_add
+    floordiv squared_difference
+"""
+_UNCHANGED: Final = """
+    relu relu6 sigmoid tanh softmax exp log sqrt rsqrt square abs negative neg cast identity
+    leaky_relu elu gelu swish silu clip_by_value softplus stop_gradient l2_normalize round
+    floor ceil sin cos hard_sigmoid selu dropout
+"""
 
 
 @shape_rule("TFOpLambda")
@@ -38,9 +38,9 @@ def tensorflow_op_layer(call: LayerCall) -> tuple[Shape, ...]:
 
 
 def _tensorflow(call: LayerCall, name: str) -> tuple[Shape, ...]:
-    if name in _BROADCAST:
+    if name in _BROADCAST.split():
         return broadcast_all(call)
-    if name in _UNCHANGED:
+    if name in _UNCHANGED.split():
         return call.inputs[:1]
     if name in ("concat", "concatv2"):
         return (joined(call.inputs, int(call.arguments["axis"])),)
@@ -87,10 +87,7 @@ def transpose(call: LayerCall) -> tuple[Shape, ...]:
 
 def _padded(shape: Shape, width: Any) -> Shape:
     pairs = [(pair, pair) if isinstance(pair, int) else tuple(pair) for pair in width]
-    return tuple(
-        map_dim(size, lambda n, t=sum(pair): n + t, f"{{}}{sum(pair):+d}" if any(pair) else "{}")
-        for size, pair in zip(shape, pairs, strict=True)
-    )
+    return tuple(grown(size, sum(pair)) for size, pair in zip(shape, pairs, strict=True))
 
 
 def _reduced(shape: Shape, axis: Any, settings: Any) -> Shape:

@@ -34,7 +34,9 @@ def custom_cell(call: LayerCall) -> tuple[Shape, ...]:
 
 def _outputs(call: LayerCall, units: int, states: int) -> tuple[Shape, ...]:
     batch, time, *_ = call.inputs[0]
-    sequence: Shape = (batch, time, units) if call.config.get("return_sequences") else (batch, units)
+    sequence: Shape = (
+        (batch, time, units) if call.config.get("return_sequences") else (batch, units)
+    )
     if not call.config.get("return_state"):
         return (sequence,)
     return (sequence, *(((batch, units),) * states))

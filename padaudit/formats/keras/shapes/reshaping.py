@@ -81,21 +81,33 @@ def upsampling(call: LayerCall) -> tuple[Shape, ...]:
     first, rank = channels_first(call.config), rank_of(call.class_name)
     others, spatial = split(call.inputs[0], rank, first)
     factors = per_axis(call.config.get("size", call.config.get("length", 2)), rank)
-    sizes = tuple(
-        map_dim(size, lambda n, f=f: n * f, f"{f}*{{}}")
-        for size, f in zip(spatial, factors, strict=True)
-    )
+    sizes = tuple(scaled(*pair) for pair in zip(spatial, factors, strict=True))
     return (join(others, sizes, first),)
+
+
+def scaled(size: Dim, factor: int) -> Dim:
+    """Return a size multiplied.
+
+    >>> scaled(Open("H"), 2)
+    Open(name='2*H')
+    """
+    return map_dim(size, lambda n: n * factor, f"{factor}*{{}}")
+
+
+def grown(size: Dim, amount: int) -> Dim:
+    """Return a size with something added, or taken away.
+
+    >>> grown(Open("H"), -2), grown(7, 3)
+    (Open(name='H-2'), 10)
+    """
+    return map_dim(size, lambda n: n + amount, f"{{}}{amount:+d}" if amount else "{}")
 
 
 def _resized(call: LayerCall, amounts: Any, sign: int) -> Shape:
     first, rank = channels_first(call.config), rank_of(call.class_name)
     others, spatial = split(call.inputs[0], rank, first)
     totals = [sign * sum(pair) for pair in _pairs(amounts, rank)]
-    sizes = tuple(
-        map_dim(size, lambda n, t=t: n + t, f"{{}}{t:+d}" if t else "{}")
-        for size, t in zip(spatial, totals, strict=True)
-    )
+    sizes = tuple(grown(*pair) for pair in zip(spatial, totals, strict=True))
     return join(others, sizes, first)
 
 
