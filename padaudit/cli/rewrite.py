@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
@@ -11,8 +11,10 @@ from padaudit.cli.console import deliver, progress, show, stderr
 from padaudit.cli.options import input_shape_option, timeout_option
 from padaudit.errors import UsageError
 from padaudit.formats.shape_options import parse_input_shapes
-from padaudit.rewrite.run import Options, RewriteResult, default_target, rewrite_file
 from padaudit.verify.evidence import Status
+
+if TYPE_CHECKING:
+    from padaudit.rewrite.run import Options, RewriteResult
 
 
 @click.command()
@@ -51,6 +53,8 @@ def rewrite(model: Path, **options: Any) -> int:
 
     The output appears only when it is proven; the input is never touched.
     """
+    from padaudit.rewrite.run import Options, rewrite_file
+
     if not options["explicit"]:
         raise UsageError(f"say what to do: padaudit rewrite --explicit {model}")
     how = Options(
@@ -69,6 +73,8 @@ def rewrite(model: Path, **options: Any) -> int:
 
 
 def _target(model: Path, output: Path | None, in_place: bool) -> Path:
+    from padaudit.rewrite.run import default_target
+
     if in_place and output is not None:
         raise UsageError("--in-place and --output exclude each other")
     target = model if in_place else output or default_target(model)

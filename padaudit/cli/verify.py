@@ -11,7 +11,6 @@ from padaudit.cli.console import deliver, progress, show
 from padaudit.cli.options import input_shape_option, timeout_option
 from padaudit.formats.shape_options import parse_input_shapes
 from padaudit.verify.evidence import Status
-from padaudit.verify.model_level import Tolerance
 
 
 @click.command()
@@ -28,6 +27,7 @@ def verify(a: Path, b: Path, **options: Any) -> int:
     The tolerance is 0 for two models of one format; across formats it is 1e-4 of an
     output's largest magnitude.
     """
+    from padaudit.verify.model_level import Tolerance
     from padaudit.verify.pair import verify_files
 
     tolerance = None

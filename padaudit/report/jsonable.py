@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from padaudit import __version__
 from padaudit.audit.check import CheckResult, ModelReport
 from padaudit.audit.findings import Finding
 from padaudit.ir.dims import Dim, Open
 from padaudit.ir.site import PaddingSite
-from padaudit.rewrite.edit import Kept
-from padaudit.rewrite.run import RewriteResult
 from padaudit.verify.evidence import Evidence, Verification
+
+if TYPE_CHECKING:
+    from padaudit.rewrite.edit import Kept
+    from padaudit.rewrite.run import RewriteResult
 
 CHECK_SCHEMA: Final = "padaudit.check/1"
 REWRITE_SCHEMA: Final = "padaudit.rewrite/1"
