@@ -717,6 +717,72 @@ def test_a_function_is_rewritten_once_for_all_of_its_calls(
         np.testing.assert_array_equal(got, expected)
 
 
+def referring_function(*modes: str) -> ModelProto:
+    """Return a function whose Conv takes ``auto_pad`` from its call; one call per mode."""
+    inner = helper.make_node("Conv", ["a", "k"], ["c"], "inner", strides=[3, 2])
+    reference = inner.attribute.add()
+    reference.name, reference.ref_attr_name = "auto_pad", "padding"
+    reference.type = onnx.AttributeProto.STRING
+    function = helper.make_function(
+        "local", "Padded", ["a", "k"], ["c"], [inner], [helper.make_opsetid("", 17)], ["padding"]
+    )
+    calls = [
+        helper.make_node("Padded", ["x", "w"], [f"y{i}"], f"call{i}", domain="local", padding=mode)
+        for i, mode in enumerate(modes)
+    ]
+    proto = model(
+        calls,
+        {"x": (1, 2, 17, 14)},
+        [weights((4, 2, 4, 3))],
+        outputs=[f"y{i}" for i in range(len(modes))],
+        domains=("local",),
+    )
+    proto.functions.append(function)
+    return proto
+
+
+@pytest.mark.parametrize("style", ["pad", "attrs"])
+@pytest.mark.parametrize(
+    "modes", [("SAME_UPPER", "SAME_UPPER"), ("SAME_UPPER", "SAME_LOWER"), ("SAME_LOWER", "VALID")]
+)
+def test_a_function_whose_calls_choose_the_padding_computes_the_same(
+    modes: tuple[str, str], style: str
+) -> None:
+    proto = referring_function(*modes)
+    after = padaudit.explicit(proto, style=style)
+    feed = {"x": integers((1, 2, 17, 14))}
+    before, now = run_onnxruntime(proto, feed), run_onnxruntime(after, feed)
+    assert len(now) == len(modes)
+    for a, b in zip(before, now, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_body_inside_a_function_gets_the_pad_of_the_functions_opset() -> None:
+    branches = {}
+    for name, strides in {"then": [3, 2], "else": [2, 3]}.items():
+        node = helper.make_node(
+            "Conv", ["a", "k"], [f"{name}_out"], name, strides=strides, auto_pad="SAME_UPPER"
+        )
+        output = helper.make_tensor_value_info(f"{name}_out", TensorProto.FLOAT, None)
+        branches[f"{name}_branch"] = helper.make_graph([node], name, [], [output])
+    choice = helper.make_node("If", ["choose"], ["c"], "choice", **branches)
+    function = helper.make_function(
+        "local", "Choose", ["a", "k", "choose"], ["c"], [choice], [helper.make_opsetid("", 9)]
+    )
+    call = helper.make_node("Choose", ["x", "w", "condition"], ["y"], "call", domain="local")
+    proto = model(
+        [call], {"x": (1, 2, 17, 14)}, [weights((4, 2, 4, 3))], opset=9, domains=("local",)
+    )
+    proto.functions.append(function)
+    proto.opset_import[0].version = 17
+    condition = helper.make_tensor_value_info("condition", TensorProto.BOOL, [])
+    proto.graph.input.append(condition)
+    after = padaudit.explicit(proto)
+    pads = [node for node in every_node(after) if node.op_type == "Pad"]
+    assert len(pads) == 2
+    assert [len(pad.input) for pad in pads] == [1, 1]
+
+
 def test_a_custom_domain_node_beside_it_stays_byte_for_byte() -> None:
     custom = helper.make_node(
         "Blur", ["x"], ["z"], "blur", domain="com.example", auto_pad="SAME_UPPER", sigma=1.5
@@ -753,6 +819,12 @@ def test_files_come_out_as_models_in_memory_do(tmp_path: Path) -> None:
     again = api.rewrite(tmp_path / "first.onnx", tmp_path / "third.onnx", verify="site")
     assert not again.plan.edits
     assert (tmp_path / "third.onnx").read_bytes() == outputs[0]
+
+
+def test_the_package_offers_functions_whatever_was_imported_before() -> None:
+    assert callable(api.rewrite)
+    assert padaudit.rewrite is api.rewrite
+    assert padaudit.verify is api.verify
 
 
 # --- any window, any opset ----------------------------------------------------------------

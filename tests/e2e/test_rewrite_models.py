@@ -1,0 +1,122 @@
+"""`rewrite` on real architectures, proven by the tool and by Keras itself.
+
+The large ones: ``pytest -m slow tests/e2e/test_rewrite_models.py``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import padaudit
+from padaudit.verify.evidence import Status
+
+keras = pytest.importorskip("keras", reason="keras builds and judges these models")
+pytest.importorskip("tf2onnx", reason="tf2onnx translates these models")
+onnx = pytest.importorskip("onnx")
+
+ARCHITECTURES = ("MobileNetV2", "EfficientNetB0", "Xception", "NASNetMobile")
+
+
+def one_dimensional() -> Any:
+    """Return a WaveNet-like stack: causal, dilated, strided, even kernels."""
+    layers = keras.layers
+    signal = keras.Input((50, 3), name="signal")
+    x = signal
+    for dilation in (1, 2, 4):
+        gate = layers.Conv1D(6, 2, dilation_rate=dilation, padding="causal")(x)
+        x = layers.Concatenate()([x, layers.Activation("tanh")(gate)])
+    x = layers.SeparableConv1D(8, 4, strides=3, padding="same", name="separable")(x)
+    x = layers.DepthwiseConv1D(3, strides=2, padding="same", name="depthwise")(x)
+    return keras.Model(signal, layers.Conv1D(4, 4, strides=2, padding="same")(x))
+
+
+def three_dimensional() -> Any:
+    """Return a small network over volumes of unequal sides."""
+    layers = keras.layers
+    volume = keras.Input((9, 12, 7, 2), name="volume")
+    x = layers.Conv3D(4, (3, 2, 4), strides=(2, 3, 1), padding="same", activation="relu")(volume)
+    y = layers.Conv3D(4, (2, 3, 3), dilation_rate=(1, 2, 1), padding="same")(x)
+    return keras.Model(volume, layers.Add()([x, y]))
+
+
+def build(name: str) -> Any:
+    """Return a model with distinct random weights, batch statistics included."""
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(5)
+    makers = {"1-D": one_dimensional, "3-D": three_dimensional}
+    maker = makers.get(name)
+    model = maker() if maker else getattr(keras.applications, name)(weights=None)
+    rng = np.random.default_rng(5)
+    for variable in model.weights:
+        if variable.name in ("moving_mean", "beta", "bias"):
+            variable.assign(rng.normal(0, 0.1, variable.shape))
+    return model
+
+
+@pytest.mark.parametrize("name", ["1-D", "3-D", "MobileNetV2"])
+@pytest.mark.parametrize("suffix", [".h5", ".keras"])
+def test_keras_output_is_bit_identical(name: str, suffix: str, tmp_path: Path) -> None:
+    keras_output(build(name), tmp_path / f"model{suffix}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("suffix", [".h5", ".keras"])
+def test_keras_output_of_architectures(name: str, suffix: str, tmp_path: Path) -> None:
+    keras_output(build(name), tmp_path / f"model{suffix}")
+
+
+@pytest.mark.parametrize("name", ["1-D", "3-D"])
+@pytest.mark.parametrize("style", ["pad", "attrs"])
+def test_onnx_output(name: str, style: str, tmp_path: Path) -> None:
+    onnx_output(build(name), tmp_path / "model.keras", style)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_onnx_output_of_architectures(name: str, tmp_path: Path) -> None:
+    onnx_output(build(name), tmp_path / "model.h5", "pad")
+
+
+def keras_output(model: Any, path: Path) -> None:
+    """Rewrite a Keras file, and compare what Keras computes before and after."""
+    model.save(path)
+    result = padaudit.rewrite(path)
+    assert result.written, result.verification
+    assert result.verification.status is Status.EQUIVALENT
+    assert {item.level for item in result.verification.evidence} == {
+        "definition",
+        "site",
+        "model",
+        "source",
+    }
+    assert result.verification.max_abs == 0.0
+    after = padaudit.check(result.target)
+    kept = {item.site.id for item in result.plan.kept}
+    assert {site.id for site in after.implicit} == kept
+    again = keras.models.load_model(result.target, compile=False)
+    data = np.random.default_rng(0).normal(size=(2, *model.input_shape[1:])).astype(np.float32)
+    expected, got = model(data, training=False), again(data, training=False)
+    np.testing.assert_array_equal(np.asarray(expected), np.asarray(got))
+
+
+def onnx_output(model: Any, path: Path, style: str) -> None:
+    """Rewrite a Keras file to ONNX; every rewritten site must stand there by name."""
+    model.save(path)
+    target = path.with_suffix(".onnx")
+    result = padaudit.rewrite(path, target, style=style)
+    assert result.written, result.verification
+    assert result.verification.max_abs == 0.0
+    proto = onnx.load(target)
+    nodes = {node.name: node for node in proto.graph.node}
+    for edit in result.plan.edits:
+        assert nodes[edit.site.id].op_type == "Conv"
+        attributes = {item.name for item in nodes[edit.site.id].attribute}
+        assert "auto_pad" not in attributes
+        if edit.adds_padding and style == "pad":
+            assert nodes[f"{edit.site.id}/pad"].op_type == "Pad"
+    assert not [item for item in result.plan.kept if item.site.family.value == "conv"]
