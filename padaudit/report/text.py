@@ -94,7 +94,7 @@ def rewrite_report(result: RewriteResult, details: bool) -> Iterator[Text]:
     padded = sum(edit.adds_padding for edit in plan.edits)
     yield Text(
         f"{len(plan.edits)} rewritten ({padded} with a padding operator, "
-        f"{len(plan.edits) - padded} that pad nothing), {len(plan.kept)} kept"
+        f"{len(plan.edits) - padded} without: nothing to pad), {len(plan.kept)} kept"
     )
     yield from verification_lines(result.verification)
     if result.written:
@@ -147,5 +147,9 @@ def _finding_block(
 
 
 def _evidence(item: Evidence) -> str:
-    counts = ", ".join(f"{count} {what}" for what, count in item.counts.items())
+    if not item.counts:
+        return item.detail
+    counts = ", ".join(plural(count, what[:-1]) for what, count in item.counts.items())
+    if item.level == "definition":
+        return f"{counts} ({item.detail})"
     return f"{counts}, max |difference| {item.max_abs:g} ({item.runtime}; {item.detail})"

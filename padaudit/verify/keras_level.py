@@ -87,7 +87,8 @@ def compare_sources(
     With a relative tolerance, that is relative to the largest magnitude of each output.
     """
     if original.outputs is None or results is None:
-        reason = original.errors[0] if original.errors else "the rewritten model was not run"
+        error = original.errors[0] if original.errors else "the rewritten model does not run"
+        reason = f"the original was not run whole: {error}"
         return Verification(Status.UNVERIFIED, reason=reason)
     found = [
         _scaled(a, b, tolerance)
@@ -142,7 +143,7 @@ def _as_onnx(
             )
         )
         error = failed.errors[0] if failed.errors else "there is no translation"
-        return Verification(Status.UNVERIFIED, reason=f"{what} was not run as ONNX: {error}")
+        return Verification(Status.UNVERIFIED, reason=f"{what} was not run whole: {error}")
     from padaudit.verify.proof import EXACT
 
     names = input_names(original.onnx)

@@ -15,6 +15,7 @@ import msgspec
 from padaudit.verify.worker import load_arrays, save_arrays, write_record
 
 TASK_FILE: Final = "tasks.json"
+_LONGEST: Final = 240
 
 
 class Task(msgspec.Struct, frozen=True):
@@ -122,7 +123,8 @@ def _translate(model: Any, target: str, file: TaskFile) -> None:
 
 
 def _one_line(error: BaseException) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:500]
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
 
 
 if __name__ == "__main__":
