@@ -76,13 +76,10 @@ def test_output_size_is_what_keras_computes(
     expected = keras_output_shape(
         (None, *size, 3), kernel, 7, stride, padding, extra, "channels_last", dilation
     )
+    extras = extra or (None, None)
     ours = [
-        keras_transposed_output(
-            *(values[axis] for values in (size, kernel, stride, dilation)),
-            padding == "same",
-            extra[axis] if extra else None,
-        )
-        for axis in range(2)
+        keras_transposed_output(n, k, s, d, padding == "same", more)
+        for n, k, s, d, more in zip(size, kernel, stride, dilation, extras, strict=True)
     ]
     assert [None, *ours, 7] == list(expected)
 
