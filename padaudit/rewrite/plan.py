@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Final
 
 from padaudit.formats.document import Document
@@ -30,6 +30,8 @@ def make_plan(document: Document, sites: Sequence[PaddingSite], style: str) -> P
         ``pad`` or ``attrs``.
     """
     decisions = [_decide(document, site, style) for site in sites if site.implicit]
+    stated = {_place(site): site.id for site in sites if not site.implicit}
+    decisions = [_unless_stated(item, stated) for item in decisions]
     decisions = _agree_by(decisions, _place)
     decisions = _agree_by(decisions, _owner, same_pads=False)
     edits = tuple(item for item in decisions if isinstance(item, Edit))
@@ -58,6 +60,14 @@ def _amounts_missing(site: PaddingSite) -> str | None:
             "with the size; fix the size with --input-shape"
         )
     return f"its input size is not known: {site.unresolved or 'inference stopped before it'}"
+
+
+def _unless_stated(decision: Edit | Kept, stated: Mapping[Hashable, str]) -> Edit | Kept:
+    """Keep a site whose node is explicit where another call gives it other attributes."""
+    other = stated.get(_place(decision.site))
+    if other is None or isinstance(decision, Kept):
+        return decision
+    return Kept(decision.site, f"it is shared with '{other}', where its padding is not implicit")
 
 
 def _place(site: PaddingSite) -> Hashable:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from padaudit.formats.onnx.document import Container, OnnxDocument, container_of
+from padaudit.formats.onnx.document import Container, OnnxDocument, container_of, opset_at
 from padaudit.ir.graph import Graph
 from padaudit.ir.op import Op
 from padaudit.ir.site import PaddingSite, Window
@@ -85,7 +85,7 @@ def onnx_site_model(
     for attribute in conv.attribute:
         if attribute.name == "group":
             attribute.i = weights.group
-    opset = max(document.opset, 7)
+    opset = max(opset_at(document.model, site.op.origin), 7)
     rank = weights.kernel.ndim
     return _model(nodes, conv.output[0], constants, rank, opset, document.model.ir_version)
 

@@ -47,11 +47,6 @@ class OnnxDocument:
     model: ModelProto
     format: str = "onnx"
 
-    @property
-    def opset(self) -> int:
-        """The model's version of the default operator set (1 where it declares none)."""
-        return opset_of(self.model.opset_import)
-
 
 def read_onnx(path: Path) -> OnnxDocument:
     """Read an ONNX file without its external data.
@@ -83,6 +78,14 @@ def read_onnx(path: Path) -> OnnxDocument:
 def opset_of(imports: Sequence[onnx.OperatorSetIdProto]) -> int:
     """Return the version of the default domain among opset imports."""
     return next((item.version for item in imports if item.domain in ("", "ai.onnx")), 1)
+
+
+def opset_at(model: ModelProto, origin: NodeOrigin) -> int:
+    """Return the opset that holds at a node: a function's own, bodies in it included."""
+    kind, *where = origin.steps[0]
+    if kind == "function":
+        return opset_of(model.functions[int(where[0])].opset_import)
+    return opset_of(model.opset_import)
 
 
 def container_of(model: ModelProto, origin: NodeOrigin) -> Container:

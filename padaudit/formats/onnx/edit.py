@@ -15,7 +15,7 @@ from padaudit.formats.onnx.document import (
     OnnxDocument,
     bodies,
     container_of,
-    opset_of,
+    opset_at,
 )
 from padaudit.padding.amounts import AxisPads
 from padaudit.rewrite.edit import Edit
@@ -83,7 +83,7 @@ class GraphEditor:
         node = container.node[origin.index]
         name = self.claim(f"{node.name or edit.site.op.name}/pad")
         padded = self.claim(f"{node.input[0]}/{name}")
-        opset = self._opset(container)
+        opset = opset_at(self.model, origin)
         if opset < _PAD_INPUTS_OPSET:
             pad = helper.make_node(
                 "Pad",
@@ -139,11 +139,6 @@ class GraphEditor:
         if self.model.ir_version >= _NODE_METADATA_IR:
             pad.metadata_props.add(key="padaudit.site", value=edit.site.id)
             pad.metadata_props.add(key="padaudit.strategy", value=edit.strategy)
-
-    def _opset(self, container: Container) -> int:
-        if isinstance(container, GraphProto):
-            return opset_of(self.model.opset_import)
-        return opset_of(container.opset_import)
 
     def claim(self, wanted: str) -> str:
         """Return a name that nothing in the model has yet, and take it."""

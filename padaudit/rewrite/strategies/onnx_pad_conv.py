@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from padaudit.formats.onnx.document import OnnxDocument
+from padaudit.formats.onnx.document import OnnxDocument, opset_at
 from padaudit.formats.onnx.edit import ELEMENT_TYPES, GraphEditor, clear_padding, copied
 from padaudit.ir.site import PaddingSite
 from padaudit.rewrite.edit import Applied, Edit
@@ -21,10 +21,11 @@ def refuse(document: OnnxDocument, site: PaddingSite) -> str | None:
     """Return why a Conv can't get a Pad node, or None if it can."""
     if "pads" in site.op.attributes:
         return "auto_pad stands together with pads, and runtimes disagree on which counts"
-    if document.opset < _PAD_OPSET:
+    opset = opset_at(document.model, site.op.origin)
+    if opset < _PAD_OPSET:
         return "Pad of opset 1 is not implemented by runtimes; --style attrs needs none"
-    if site.dtype == "bfloat16" and document.opset < _BFLOAT16_OPSET:
-        return f"Pad of opset {document.opset} takes no bfloat16"
+    if site.dtype == "bfloat16" and opset < _BFLOAT16_OPSET:
+        return f"Pad of opset {opset} takes no bfloat16"
     if site.dtype not in ELEMENT_TYPES:
         return "the element type of its weights is not known, so no pad value can be written"
     return None
