@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Final
 
 from padaudit.formats.keras import dialect
+
+MAX_INDEX: Final = 4096
+"""How many calls and outputs of one layer a config may speak of."""
 
 Path = tuple[str | int, ...]
 """Where a record stands in the config: the keys and indices that lead to it."""
@@ -277,6 +280,8 @@ def _is_ref(value: Any) -> bool:
 
 
 def _ref(value: list[Any]) -> TensorRef:
+    if not (0 <= value[1] <= MAX_INDEX and 0 <= value[2] <= MAX_INDEX):
+        raise ConfigError(f"call {value[1]}, output {value[2]} of it makes no sense", value[0])
     return TensorRef(str(value[0]), int(value[1]), int(value[2]))
 
 
