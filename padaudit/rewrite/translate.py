@@ -36,7 +36,13 @@ from padaudit.verify.keras_level import (
     run_translated,
 )
 from padaudit.verify.model_level import ModelPair, Tolerance, compare_models, same_feeds
-from padaudit.verify.proof import EXACT, join, prove_definition, prove_site_level
+from padaudit.verify.proof import (
+    EXACT,
+    join,
+    prove_definition,
+    prove_site_level,
+    with_scope,
+)
 
 ATTRIBUTE_STRATEGY: Final = "pads_attribute"
 
@@ -109,7 +115,8 @@ def _prove(
         levels.append(prove_site_level(model, rewritten, plan, options.timeout))
     if options.verify != "site":
         levels += _whole(aside, *source, options)
-    return join(levels, obligatory="model" if options.verify == "model" else None)
+    verdict = join(levels, obligatory="model" if options.verify == "model" else None)
+    return with_scope(verdict, options, plan)
 
 
 def _whole(

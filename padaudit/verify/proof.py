@@ -55,7 +55,8 @@ def prove_rewrite(model: Loaded, written: Path, plan: Plan, options: Options) ->
         levels.append(prove_site_level(model, rewritten, plan, options.timeout))
     if options.verify != "site" and levels[-1].status is not Status.DIFFERENT:
         levels.append(_whole_model(model, written, options))
-    return join(levels, obligatory="model" if options.verify == "model" else None)
+    verdict = join(levels, obligatory="model" if options.verify == "model" else None)
+    return with_scope(verdict, options, plan)
 
 
 def prove_definition(model: Loaded, rewritten: Loaded, plan: Plan) -> Verification:
@@ -91,6 +92,18 @@ def prove_site_level(model: Loaded, rewritten: Loaded, plan: Plan, timeout: floa
 def graph_of_op(graph: Graph) -> Mapping[int, Graph]:
     """Return, by ``id(op)``, the graph that holds an operator."""
     return {id(visit.op): visit.graph for visit in walk(graph)}
+
+
+def with_scope(verification: Verification, options: Options, plan: Plan) -> Verification:
+    """Add for which sizes a verdict holds, where the user fixed some."""
+    if not options.input_shapes or not plan.edits:
+        return verification
+    shapes = ", ".join(
+        f"{name}{'=' if name else ''}{'x'.join(str(size or '?') for size in shape)}"
+        for name, shape in options.input_shapes.shapes.items()
+    )
+    missed = f"other input shapes than {shapes}: the amounts are those of this one"
+    return replace(verification, not_covered=(*verification.not_covered, missed))
 
 
 def join(levels: Sequence[Verification], obligatory: str | None = None) -> Verification:
