@@ -747,12 +747,7 @@ def referring_function(*modes: str) -> ModelProto:
     [
         ("SAME_UPPER", "SAME_UPPER"),
         ("SAME_UPPER", "SAME_LOWER"),
-        pytest.param(
-            ("SAME_LOWER", "VALID"),
-            marks=pytest.mark.xfail(
-                strict=True, reason="the plan does not see a call that is not implicit"
-            ),
-        ),
+        ("SAME_LOWER", "VALID"),
     ],
 )
 def test_a_function_whose_calls_choose_the_padding_computes_the_same(
@@ -767,7 +762,6 @@ def test_a_function_whose_calls_choose_the_padding_computes_the_same(
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.xfail(strict=True, reason="a body in a function gets the Pad of the model's opset")
 def test_a_body_inside_a_function_gets_the_pad_of_the_functions_opset() -> None:
     branches = {}
     for name, strides in {"then": [3, 2], "else": [2, 3]}.items():

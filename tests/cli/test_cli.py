@@ -1,0 +1,600 @@
+"""The command line as a user or a pipeline sees it: exit codes, streams, files and JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper, numpy_helper
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from onnx_models import conv_model, model, weights
+
+FIXTURES = Path(__file__).parents[2] / "fixtures"
+ESCAPE = "\x1b"
+REWRITE = ("rewrite", "--explicit", "--verify", "site")
+
+
+def run(
+    *arguments: str | Path, cwd: Path, env: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run the command line in a folder."""
+    return subprocess.run(
+        [sys.executable, "-m", "padaudit", *map(str, arguments)],
+        cwd=cwd,
+        env={**os.environ, **(env or {})},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+
+
+def write_model(path: Path, width: int | str = 14, **attributes: Any) -> Path:
+    """Write a 4 x 3 Conv with strides 3 x 2 on 17 x ``width``."""
+    settings: dict[str, Any] = {"strides": [3, 2], "auto_pad": "SAME_UPPER"} | attributes
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(conv_model((17, width), (4, 3), **settings).SerializeToString())
+    return path
+
+
+@pytest.fixture
+def workplace(tmp_path: Path) -> Path:
+    """Return a folder with a model of each severity."""
+    write_model(tmp_path / "warning.onnx")
+    write_model(tmp_path / "note.onnx", width=15)  # (1, 1) on both axes
+    write_model(tmp_path / "error.onnx", strides=[1, 1], dilations=[2, 1])
+    write_model(tmp_path / "clean.onnx", auto_pad="VALID")
+    return tmp_path
+
+
+# --- exit codes ---------------------------------------------------------------------------
+
+CHECKS: dict[str, tuple[list[str], int]] = {
+    "clean": (["clean.onnx"], 0),
+    "a note is not enough": (["note.onnx"], 0),
+    "a warning is": (["warning.onnx"], 1),
+    "an error is": (["error.onnx"], 1),
+    "fail on notes": (["--fail-on", "note", "note.onnx"], 1),
+    "fail on notes, but there are none": (["--fail-on", "note", "clean.onnx"], 0),
+    "fail on errors only": (["--fail-on", "error", "warning.onnx"], 0),
+    "an error reaches every threshold": (["--fail-on", "error", "error.onnx"], 1),
+    "whatever is found": (["--exit-zero", "error.onnx", "warning.onnx"], 0),
+    "not even --exit-zero hides a missing file": (["--exit-zero", "missing.onnx"], 2),
+    "one of several fails": (["clean.onnx", "note.onnx", "warning.onnx"], 1),
+    "a rule left out": (["--ignore", "PAD102", "warning.onnx"], 0),
+    "a family left out": (["--ignore", "PAD1", "warning.onnx"], 0),
+    "another rule chosen": (["--select", "PAD2", "warning.onnx"], 0),
+    "this rule chosen": (["--select", "PAD201,PAD102", "warning.onnx"], 1),
+    "ignore wins over select": (["--select", "PAD1", "--ignore", "PAD102", "warning.onnx"], 0),
+    "small letters": (["--select", "pad102", "warning.onnx"], 1),
+}
+
+
+@pytest.mark.parametrize("case", CHECKS)
+def test_exit_code_of_check(case: str, workplace: Path) -> None:
+    arguments, code = CHECKS[case]
+    result = run("check", "--output-format", "concise", *arguments, cwd=workplace)
+    assert result.returncode == code
+    assert bool(result.stderr) == (code == 2)
+
+
+def test_exit_codes_of_rewrite_and_verify(workplace: Path) -> None:
+    before = sorted(item.name for item in workplace.iterdir())
+    written = run(*REWRITE, "warning.onnx", cwd=workplace)
+    assert written.returncode == 0
+    assert sorted(item.name for item in workplace.iterdir()) == sorted(
+        [*before, "warning.explicit.onnx"]
+    )
+    same = run("verify", "warning.onnx", "warning.explicit.onnx", cwd=workplace)
+    assert same.returncode == 0
+    other = run("verify", "note.onnx", "clean.onnx", cwd=workplace)
+    assert other.returncode == 1
+    assert run("verify", "note.onnx", "missing.onnx", cwd=workplace).returncode == 2
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["nonsense"], ["check"], ["check", "--no-such-option", "clean.onnx"],
+     ["check", "--fail-on", "fatal", "clean.onnx"], ["rewrite"], ["explain"]],
+    ids=" ".join,
+)  # fmt: skip
+def test_usage_errors_exit_with_2(arguments: list[str], workplace: Path) -> None:
+    result = run(*arguments, cwd=workplace)
+    assert result.returncode == 2
+    assert "Traceback" not in result.stderr
+
+
+def test_an_unverified_rewrite_says_so(workplace: Path) -> None:
+    result = run("rewrite", "--explicit", "--verify", "none", "warning.onnx", cwd=workplace)
+    assert result.returncode == 0
+    assert "unverified" in result.stderr
+    assert (workplace / "warning.explicit.onnx").exists()
+
+
+def test_an_obligatory_proof_that_can_not_run_writes_nothing(workplace: Path) -> None:
+    arguments = ("rewrite", "--explicit", "--verify", "model", "error.onnx")
+    result = run(*arguments, cwd=workplace)
+    assert result.returncode == 1
+    assert not (workplace / "error.explicit.onnx").exists()
+    allowed = run(*arguments, "--allow-unverified", cwd=workplace)
+    assert (workplace / "error.explicit.onnx").exists()
+    assert allowed.returncode == 0
+
+
+# --- JSON ---------------------------------------------------------------------------------
+
+SITE_KEYS = {
+    "id", "op", "family", "kernel_shape", "strides", "dilations", "group", "padding", "implicit",
+    "input_size", "output_size", "pads", "shape_dependent", "pad_value",
+}  # fmt: skip
+FINDING_KEYS = {"rule", "name", "severity", "site", "message", "help", "fix"}
+
+
+def test_json_of_check_has_the_keys_of_the_contract_and_stands_alone(workplace: Path) -> None:
+    paths = [FIXTURES / "digits.h5", FIXTURES / "auto-pad-open.onnx", "missing.onnx"]
+    result = run("check", "--output-format", "json", *paths, cwd=workplace)
+    data = json.loads(result.stdout)
+    assert result.returncode == 2
+    assert len(result.stderr.splitlines()) == 1
+    assert set(data) == {"schema", "version", "models", "summary"}
+    assert data["schema"] == "padaudit.check/1"
+    assert set(data["summary"]) == {"models", "sites", "implicit", "findings", "errors"}
+    assert [item["format"] for item in data["models"]] == ["keras-h5", "onnx", None]
+    for item in data["models"]:
+        assert set(item) == {"path", "format", "status", "error", "sites", "findings"}
+        assert all(set(site) == SITE_KEYS for site in item["sites"])
+        for finding in item["findings"]:
+            assert set(finding) == FINDING_KEYS
+            assert finding["fix"] is None or set(finding["fix"]) == {"action", "applicability"}
+    missing = data["models"][2]
+    assert (missing["status"], missing["sites"]) == ("error", [])
+    assert "no such file" in missing["error"]
+    counted = [site for item in data["models"] for site in item["sites"]]
+    assert data["summary"] == {
+        "models": 3,
+        "sites": len(counted),
+        "implicit": sum(site["implicit"] for site in counted),
+        "findings": sum(len(item["findings"]) for item in data["models"]),
+        "errors": 1,
+    }
+
+
+def test_values_in_the_json_of_check(workplace: Path) -> None:
+    path = FIXTURES / "auto-pad-open.onnx"
+    result = run("check", "--output-format", "json", FIXTURES / "digits.h5", path, cwd=workplace)
+    keras, opened = json.loads(result.stdout)["models"]
+    stem = keras["sites"][0]
+    assert stem == {
+        "id": "stem",
+        "op": "Conv2D",
+        "family": "conv",
+        "kernel_shape": [3, 4],
+        "strides": [2, 1],
+        "dilations": [1, 1],
+        "group": 1,
+        "padding": "same_upper",
+        "implicit": True,
+        "input_size": [17, 14],
+        "output_size": [9, 14],
+        "pads": [[1, 1], [1, 2]],
+        "shape_dependent": False,
+        "pad_value": 0.0,
+    }
+    strided = next(site for site in opened["sites"] if site["id"] == "stride_2")
+    assert strided["pads"] is None
+    assert strided["shape_dependent"] is True
+    assert strided["input_size"] == ["H", "W"]
+
+
+VERIFICATION = {"status", "max_abs", "max_ulp", "evidence"}
+OF_LEVEL = {"level", "runtime", "max_abs"}
+"""What the contract shows for a rewrite; texts that explain it stand beside these."""
+TEXTS = {"reason", "not_covered", "first_difference"}
+
+
+def test_json_of_rewrite_has_the_keys_of_the_contract_and_stands_alone(workplace: Path) -> None:
+    source = FIXTURES / "digits-keras2.h5"
+    options = ("--output-format", "json", "-o", "out.h5", source)
+    result = run(*REWRITE, *options, cwd=workplace)
+    data = json.loads(result.stdout)
+    assert result.returncode == 0
+    documented = {"schema", "input", "output", "written", "rewritten", "kept", "verification"}
+    assert set(data) - {"version"} == documented
+    assert data["schema"] == "padaudit.rewrite/1"
+    assert (data["input"], data["output"], data["written"]) == (str(source), "out.h5", True)
+    for item in data["rewritten"]:
+        assert set(item) - {"created"} == {"site", "strategy", "pads"}
+    assert [item["site"] for item in data["rewritten"]] == ["stem", "inner/inner_sep"]
+    (kept,) = data["kept"]
+    assert set(kept) == {"site", "reason"}
+    assert kept["site"] == "right_pool"
+    assert kept["reason"][0].isupper()
+    assert kept["reason"].endswith(".")
+    verification = data["verification"]
+    assert set(verification) - TEXTS == VERIFICATION
+    assert (verification["status"], verification["max_abs"]) == ("equivalent", 0.0)
+    assert all(set(item) >= OF_LEVEL for item in verification["evidence"])
+
+
+def test_json_of_verify_has_the_keys_of_the_contract(workplace: Path) -> None:
+    options = ("--output-format", "json", "note.onnx", "clean.onnx")
+    result = run("verify", *options, cwd=workplace)
+    data = json.loads(result.stdout)
+    assert set(data) >= {"schema", "a", "b", "status", "max_abs", "max_ulp", "evidence"}
+    assert "first_difference" in data
+    assert (data["schema"], data["status"]) == ("padaudit.verify/1", "different")
+    assert (data["a"], data["b"]) == ("note.onnx", "clean.onnx")
+
+
+def test_json_into_a_file_leaves_stdout_without_json(workplace: Path) -> None:
+    options = ("--output-format", "json", "--output-file", "r.json", "clean.onnx")
+    result = run("check", *options, cwd=workplace)
+    assert json.loads((workplace / "r.json").read_text())["schema"] == "padaudit.check/1"
+    assert "{" not in result.stdout
+
+
+# --- paths --------------------------------------------------------------------------------
+
+
+def checked(result: subprocess.CompletedProcess[str]) -> list[str]:
+    return [item["path"] for item in json.loads(result.stdout)["models"]]
+
+
+def test_files_folders_and_globs(workplace: Path) -> None:
+    write_model(workplace / "deep" / "er" / "a.onnx")
+    shutil.copy(FIXTURES / "digits.keras", workplace / "deep" / "b.keras")
+    (workplace / "deep" / "notes.txt").write_text("not a model\n")
+    options = ("check", "--output-format", "json", "--exit-zero")
+    several = run(*options, "clean.onnx", "deep/b.keras", cwd=workplace)
+    assert checked(several) == ["clean.onnx", "deep/b.keras"]
+    folder = run(*options, "deep", cwd=workplace)
+    assert checked(folder) == ["deep/b.keras", "deep/er/a.onnx"]
+    glob = run(*options, "[cn]*.onnx", "deep/**/*.onnx", cwd=workplace)
+    assert checked(glob) == ["clean.onnx", "note.onnx", "deep/er/a.onnx"]
+    nothing = run(*options, "*.h5", cwd=workplace)
+    assert nothing.returncode == 2
+    assert nothing.stderr.startswith("error: *.h5: the pattern matches nothing")
+
+
+def test_the_format_is_that_of_the_content(workplace: Path) -> None:
+    shutil.copy(FIXTURES / "digits.keras", workplace / "misnamed.h5")
+    shutil.copy(FIXTURES / "digits.h5", workplace / "model.bin")
+    options = ("--output-format", "json", "--exit-zero", "misnamed.h5", "model.bin")
+    data = json.loads(run("check", *options, cwd=workplace).stdout)
+    assert [item["format"] for item in data["models"]] == ["keras-v3", "keras-h5"]
+
+
+def test_input_shapes_settle_open_sizes(workplace: Path) -> None:
+    write_model(workplace / "open.onnx", width="W")
+    options = ("check", "--output-format", "json", "--exit-zero", "open.onnx")
+    before = json.loads(run(*options, cwd=workplace).stdout)["models"][0]
+    assert [item["rule"] for item in before["findings"]] == ["PAD103"]
+    shape = ("--input-shape", "x=1,2,17,14")
+    after = json.loads(run(*options, *shape, cwd=workplace).stdout)["models"][0]
+    assert [item["rule"] for item in after["findings"]] == ["PAD102"]
+    assert after["sites"][0]["pads"] == [[1, 1], [0, 1]]
+    assert run(*REWRITE, "open.onnx", *shape, cwd=workplace).returncode == 0
+
+
+# --- streams ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "env", [{"NO_COLOR": "1"}, {"TERM": "xterm-256color"}], ids=["NO_COLOR", "no terminal"]
+)
+def test_no_escape_codes_without_a_terminal(env: dict[str, str], workplace: Path) -> None:
+    for arguments in (
+        ("check", "warning.onnx", "missing.onnx"),
+        (*REWRITE, "-v", "warning.onnx"),
+        ("explain", "PAD102"),
+        ("rules",),
+    ):
+        result = run(*arguments, cwd=workplace, env=env)
+        assert ESCAPE not in result.stdout + result.stderr
+        assert result.stdout
+
+
+def test_no_escape_codes_on_a_terminal_with_no_color(workplace: Path) -> None:
+    pty = pytest.importorskip("pty", reason="a terminal is needed")
+    outputs = {}
+    for label, extra in {"plain": {"NO_COLOR": "1"}, "colour": {}}.items():
+        parent, child = pty.openpty()
+        env = {key: value for key, value in os.environ.items() if key != "NO_COLOR"}
+        env |= {"TERM": "xterm-256color", "COLUMNS": "120", **extra}
+        process = subprocess.Popen(
+            [sys.executable, "-m", "padaudit", "check", "warning.onnx"],
+            cwd=workplace, env=env, stdout=child, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        os.close(child)
+        data = b""
+        while True:
+            try:
+                part = os.read(parent, 65536)
+            except OSError:
+                break
+            if not part:
+                break
+            data += part
+        os.close(parent)
+        assert process.wait(timeout=60) == 1
+        outputs[label] = data.decode()
+    assert "PAD102" in outputs["plain"]
+    assert ESCAPE not in outputs["plain"]
+    assert ESCAPE in outputs["colour"]
+
+
+# --- what is written ----------------------------------------------------------------------
+
+
+def listing(folder: Path) -> dict[str, bytes]:
+    return {str(item.relative_to(folder)): item.read_bytes() for item in folder.rglob("*.*")}
+
+
+def test_diff_writes_nothing(workplace: Path) -> None:
+    before = listing(workplace)
+    result = run("rewrite", "--explicit", "--diff", "warning.onnx", cwd=workplace)
+    assert result.returncode == 0
+    assert listing(workplace) == before
+    assert "height (1, 1), width (0, 1)" in result.stdout
+    assert "1 would be rewritten" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["digits.h5", "digits.keras", "auto-pad.onnx"])
+def test_the_default_name_stands_beside_the_input(name: str, tmp_path: Path) -> None:
+    (tmp_path / "models").mkdir()
+    shutil.copy(FIXTURES / name, tmp_path / "models" / name)
+    result = run(*REWRITE, f"models/{name}", cwd=tmp_path)
+    stem, suffix = name.rsplit(".", 1)
+    assert result.returncode == 0
+    assert sorted(item.name for item in (tmp_path / "models").iterdir()) == sorted(
+        [name, f"{stem}.explicit.{suffix}"]
+    )
+    assert (tmp_path / "models" / name).read_bytes() == (FIXTURES / name).read_bytes()
+
+
+def test_in_place_replaces_the_input_and_only_then(workplace: Path) -> None:
+    source = workplace / "warning.onnx"
+    original = source.read_bytes()
+    result = run(*REWRITE, "--in-place", "warning.onnx", cwd=workplace)
+    assert result.returncode == 0
+    assert source.read_bytes() != original
+    assert run("check", "warning.onnx", cwd=workplace).returncode == 0
+    assert not list(workplace.glob("*explicit*"))
+    refused = (workplace / "error.onnx").read_bytes()
+    options = ("rewrite", "--explicit", "--verify", "model", "--in-place", "error.onnx")
+    assert run(*options, cwd=workplace).returncode == 1
+    assert (workplace / "error.onnx").read_bytes() == refused
+
+
+def test_style_attrs_adds_no_node(workplace: Path) -> None:
+    options = ("--style", "attrs", "-o", "out.onnx", "warning.onnx")
+    assert run(*REWRITE, *options, cwd=workplace).returncode == 0
+    nodes = onnx.load(workplace / "out.onnx").graph.node
+    assert [node.op_type for node in nodes] == ["Conv"]
+    wrong = run(*REWRITE, "--style", "attrs", FIXTURES / "digits.h5", "-o", "o.h5", cwd=workplace)
+    assert wrong.returncode == 2
+    assert "--style attrs" in wrong.stderr
+
+
+def slow_model(folder: Path, external: bool) -> Path:
+    """Write a model whose proof takes a while: every site of another form and of open size."""
+    nodes, kernels = [], []
+    for index in range(60):
+        shape = (2, 2, 2 + index % 7, 3 + index % 5)
+        kernels.append(weights(shape, f"w{index}", seed=index))
+        source = f"h{index - 1}" if index else "x"
+        name = f"h{index}" if index < 59 else "y"
+        nodes.append(
+            helper.make_node(
+                "Conv", [source, f"w{index}"], [name], f"conv{index}",
+                dilations=[1 + index % 3, 1 + index % 2], auto_pad="SAME_UPPER",
+            )
+        )  # fmt: skip
+    proto = model(nodes, {"x": (1, 2, "H", "W")}, kernels)
+    path = folder / "slow.onnx"
+    if external:
+        proto.graph.initializer.append(
+            numpy_helper.from_array(np.arange(4096, dtype=np.float32), "unused")
+        )
+        onnx.save(proto, path, save_as_external_data=True, location="slow.bin", size_threshold=999)
+    else:
+        onnx.save(proto, path)
+    return path
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("external", [False, True], ids=["one file", "external data"])
+def test_an_interrupted_rewrite_leaves_nothing(
+    number: signal.Signals, external: bool, tmp_path: Path
+) -> None:
+    slow_model(tmp_path, external)
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    before = listing(tmp_path)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "padaudit", "rewrite", "--explicit", "slow.onnx"],
+        cwd=tmp_path,
+        env={**os.environ, "TMPDIR": str(scratch)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while not any(scratch.iterdir()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert any(scratch.iterdir()), "the rewrite never began"
+    time.sleep(0.2)
+    assert process.poll() is None, "the rewrite was over too soon to be interrupted"
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode not in (0, 1)
+    assert "Traceback" not in errors
+    assert errors.splitlines()[-1].startswith("error: interrupted")
+    assert listing(tmp_path) == before
+    assert list(scratch.iterdir()) == []
+
+
+# --- configuration ------------------------------------------------------------------------
+
+
+def findings(result: subprocess.CompletedProcess[str]) -> list[tuple[str, str | None]]:
+    (item,) = json.loads(result.stdout)["models"]
+    return [(finding["rule"], finding["site"]) for finding in item["findings"]]
+
+
+def test_per_model_ignores_and_the_ones_that_match_nothing(workplace: Path) -> None:
+    (workplace / "pyproject.toml").write_text(
+        """
+[project]
+name = "something"
+
+[[tool.padaudit.per-model-ignores]]
+glob = "warn*.onnx"
+rules = ["PAD102", "PAD203"]
+reason = "the target reads unequal pads"
+"""
+    )
+    deeper = workplace / "sub"
+    deeper.mkdir()
+    options = ("check", "--output-format", "json", "--fail-on", "note")
+    suppressed = run(*options, "../warning.onnx", cwd=deeper)
+    assert findings(suppressed) == [("PAD000", None)]
+    assert suppressed.returncode == 1
+    assert "PAD203" in json.loads(suppressed.stdout)["models"][0]["findings"][0]["message"]
+    other = run(*options, "note.onnx", cwd=workplace)
+    assert findings(other) == [("PAD101", "conv")]
+    silenced = run(*options, "--ignore", "PAD000", "warning.onnx", cwd=workplace)
+    assert findings(silenced) == []
+
+
+def test_select_and_ignore_of_the_configuration(workplace: Path) -> None:
+    (workplace / "padaudit.toml").write_text('select = ["PAD1"]\nignore = ["PAD101"]\n')
+    options = ("check", "--output-format", "json", "--exit-zero")
+    assert findings(run(*options, "error.onnx", cwd=workplace)) == [("PAD102", "conv")]
+    assert findings(run(*options, "note.onnx", cwd=workplace)) == []
+    chosen = run(*options, "--select", "PAD2", "error.onnx", cwd=workplace)
+    assert findings(chosen) == [("PAD201", "conv")]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[tool.padaudit]\nselekt = ['PAD1']\n", "selekt"),
+        ("[tool.padaudit]\nselect = 'PAD1'\n", "select"),
+        ("[tool.padaudit\n", "not valid"),
+        ("[tool.padaudit]\nignore = ['PAD999']\n", "PAD999"),
+    ],
+    ids=["unknown key", "wrong type", "not TOML", "unknown rule"],
+)
+def test_a_wrong_configuration_is_refused(text: str, says: str, workplace: Path) -> None:
+    (workplace / "pyproject.toml").write_text(text)
+    result = run("check", "clean.onnx", cwd=workplace)
+    assert result.returncode == 2
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert says in line
+
+
+# --- explain, rules, imports --------------------------------------------------------------
+
+
+def test_explain_a_rule_shows_how_to_pad_explicitly() -> None:
+    result = run("explain", "PAD102", cwd=FIXTURES)
+    assert result.returncode == 0
+    for text in ("ZeroPadding2D(((top, bottom), (left, right)))", "F.pad", "Pad(x, pads=",
+                 "What it means", "Why it is a problem", "Fix", "When it is fine", "References"):
+        assert text in result.stdout
+
+
+def test_explain_a_site_shows_its_own_numbers() -> None:
+    result = run("explain", FIXTURES / "digits.h5", "stem", cwd=FIXTURES)
+    assert result.returncode == 0
+    for text in (
+        "ZeroPadding2D(((1, 1), (1, 2)))",
+        "torch.nn.functional.pad(x, (1, 2, 1, 1))",
+        "Pad(x, pads=[0, 0, 1, 1, 0, 0, 1, 2], value=0.0)",
+        "Conv with pads=[1, 1, 1, 2]",
+        "17x14",
+    ):
+        assert text in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["PAD999"], "PAD999"),
+        ([str(FIXTURES / "digits.h5")], "site"),
+        ([str(FIXTURES / "digits.h5"), "steam"], "steam"),
+        (["missing.h5", "stem"], "no such file"),
+    ],
+)
+def test_explain_of_nothing_is_refused(arguments: list[str], says: str, tmp_path: Path) -> None:
+    result = run("explain", *arguments, cwd=tmp_path)
+    assert result.returncode == 2
+    (line,) = result.stderr.splitlines()
+    assert says in line
+
+
+def test_rules_lists_every_rule_as_json_too(tmp_path: Path) -> None:
+    listed = json.loads(run("rules", "--output-format", "json", cwd=tmp_path).stdout)
+    ids = [item["id"] for item in listed]
+    assert {"PAD000", "PAD001", "PAD101", "PAD102", "PAD103", "PAD201"} <= set(ids)
+    assert len(ids) == len(set(ids))
+    table = run("rules", cwd=tmp_path).stdout
+    assert all(name in table for name in ids)
+
+
+HEAVY = ("onnxruntime", "tensorflow", "keras", "torch", "tf2onnx", "matplotlib")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "absent"),
+    [
+        (["--help"], (*HEAVY, "onnx", "h5py", "networkx")),
+        (["check", str(FIXTURES / "auto-pad.onnx")], (*HEAVY, "h5py")),
+        (["check", str(FIXTURES / "digits.h5")], (*HEAVY, "onnx")),
+        (["check", str(FIXTURES / "digits.keras")], (*HEAVY, "onnx")),
+        (["explain", "PAD102"], (*HEAVY, "onnx", "h5py")),
+        (["rewrite", "--explicit", "--diff", str(FIXTURES / "digits.keras")], HEAVY),
+    ],
+    ids=["help", "check onnx", "check h5", "check keras", "explain", "diff"],
+)
+def test_nothing_heavy_is_imported(
+    arguments: list[str], absent: tuple[str, ...], tmp_path: Path
+) -> None:
+    code = (
+        "import sys\n"
+        "from padaudit.cli.app import main\n"
+        "sys.argv = ['padaudit', *sys.argv[1:]]\n"
+        "try:\n    main()\n"
+        "except SystemExit:\n    pass\n"
+        "print(*sorted(sys.modules), file=sys.stderr)\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        cwd=tmp_path, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    loaded = set(result.stderr.split())
+    assert "padaudit.cli.app" in loaded
+    assert not loaded & set(absent)
+
+
+def test_version_and_help(tmp_path: Path) -> None:
+    import padaudit
+
+    assert padaudit.__version__ in run("--version", cwd=tmp_path).stdout
+    text = run("--help", cwd=tmp_path).stdout
+    for command in ("check", "rewrite", "verify", "explain", "rules"):
+        assert command in text

