@@ -13,7 +13,7 @@ from padaudit.errors import UsageError
 from padaudit.formats.detect import read_document
 from padaudit.formats.document import Document
 from padaudit.formats.shape_options import InputShapes, ShapeOption
-from padaudit.rewrite.run import (
+from padaudit.rewriting.run import (
     Loaded,
     Options,
     RewriteResult,
@@ -24,7 +24,7 @@ from padaudit.rewrite.run import (
 )
 
 if TYPE_CHECKING:
-    from padaudit.verify.evidence import Verification
+    from padaudit.verification.evidence import Verification
 
 AnyPath = str | PathLike[str]
 Shapes = dict[str, ShapeOption] | ShapeOption | None
@@ -111,7 +111,7 @@ def rewrite(
     Raises
     ------
     InputError, UsageError, MissingDependencyError
-        See `padaudit.rewrite.run.rewrite_file`.
+        See `padaudit.rewriting.run.rewrite_file`.
     """
     options = Options(style, verify, _shapes(input_shapes), allow_unverified, timeout)
     path = Path(source)
@@ -142,7 +142,7 @@ def explicit(model: _Model, *, style: str = "pad", input_shapes: Shapes = None) 
     UsageError
         If the model is of another type.
     """
-    from padaudit.rewrite.plan import make_plan
+    from padaudit.rewriting.plan import make_plan
 
     read = load(model, input_shapes)
     plan = make_plan(read.document, read.sites, style)
@@ -176,8 +176,8 @@ def verify(
     timeout : float
         Seconds for one run of a model.
     """
-    from padaudit.verify.model_level import Tolerance
-    from padaudit.verify.pair import verify_files
+    from padaudit.verification.model_level import Tolerance
+    from padaudit.verification.pair import verify_files
 
     given = rtol is not None or atol is not None
     tolerance = Tolerance(rtol or 0.0, atol or 0.0) if given else None

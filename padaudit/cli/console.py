@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from rich.console import Console
 from rich.text import Text
@@ -17,13 +19,25 @@ _WIDE = 10_000
 
 
 def stdout() -> Console:
-    """Return the console for results; coloured on a terminal only (NO_COLOR is honoured)."""
-    return Console(file=sys.stdout, highlight=False, soft_wrap=True, width=_width(sys.stdout))
+    """Return the console for results."""
+    return _console(sys.stdout)
 
 
 def stderr() -> Console:
     """Return the console for errors, progress and remarks."""
-    return Console(file=sys.stderr, highlight=False, soft_wrap=True, width=_width(sys.stderr))
+    return _console(sys.stderr)
+
+
+def _console(stream: TextIO) -> Console:
+    """Style on a terminal only, and not at all where NO_COLOR is set."""
+    plain = bool(os.environ.get("NO_COLOR")) or not stream.isatty()
+    return Console(
+        file=stream,
+        highlight=False,
+        soft_wrap=True,
+        force_terminal=False if plain else None,
+        width=None if stream.isatty() else _WIDE,
+    )
 
 
 def complain(message: str) -> None:
@@ -66,7 +80,3 @@ def progress(what: str) -> Iterator[None]:
     with console.status(what):
         yield
 
-
-def _width(stream: object) -> int | None:
-    isatty = getattr(stream, "isatty", None)
-    return None if isatty is not None and isatty() else _WIDE

@@ -31,7 +31,7 @@ def explain(subject: str, site: str | None, input_shape: tuple[str, ...]) -> int
     if site is None:
         raise UsageError("say which site: padaudit explain MODEL SITE (or a rule: PAD102)")
     from padaudit.report.site_page import site_page
-    from padaudit.rewrite.run import load
+    from padaudit.rewriting.run import load
 
     model = load(Path(subject), parse_input_shapes(input_shape))
     found = next((item for item in model.sites if item.id == site), None)

@@ -11,10 +11,10 @@ from padaudit.cli.console import deliver, progress, show, stderr
 from padaudit.cli.options import input_shape_option, timeout_option
 from padaudit.errors import UsageError
 from padaudit.formats.shape_options import parse_input_shapes
-from padaudit.verify.evidence import Status
+from padaudit.verification.evidence import Status
 
 if TYPE_CHECKING:
-    from padaudit.rewrite.run import Options, RewriteResult
+    from padaudit.rewriting.run import Options, RewriteResult
 
 
 @click.command()
@@ -53,7 +53,7 @@ def rewrite(model: Path, **options: Any) -> int:
 
     The output appears only when it is proven; the input is never touched.
     """
-    from padaudit.rewrite.run import Options, rewrite_file
+    from padaudit.rewriting.run import Options, rewrite_file
 
     if not options["explicit"]:
         raise UsageError(f"say what to do: padaudit rewrite --explicit {model}")
@@ -73,7 +73,7 @@ def rewrite(model: Path, **options: Any) -> int:
 
 
 def _target(model: Path, output: Path | None, in_place: bool) -> Path:
-    from padaudit.rewrite.run import default_target
+    from padaudit.rewriting.run import default_target
 
     if in_place and output is not None:
         raise UsageError("--in-place and --output exclude each other")
@@ -85,8 +85,8 @@ def _target(model: Path, output: Path | None, in_place: bool) -> Path:
 
 def _show_plan(model: Path, how: Options) -> int:
     from padaudit.report.text import plan_lines
-    from padaudit.rewrite.plan import make_plan
-    from padaudit.rewrite.run import apply_plan, load
+    from padaudit.rewriting.plan import make_plan
+    from padaudit.rewriting.run import apply_plan, load
 
     loaded = load(model, how.input_shapes)
     plan = make_plan(loaded.document, loaded.sites, how.style)

@@ -10,7 +10,7 @@ import rich_click as click
 from padaudit.cli.console import deliver, progress, show
 from padaudit.cli.options import input_shape_option, timeout_option
 from padaudit.formats.shape_options import parse_input_shapes
-from padaudit.verify.evidence import Status
+from padaudit.verification.evidence import Status
 
 
 @click.command()
@@ -27,8 +27,8 @@ def verify(a: Path, b: Path, **options: Any) -> int:
     The tolerance is 0 for two models of one format; across formats it is 1e-4 of an
     output's largest magnitude.
     """
-    from padaudit.verify.model_level import Tolerance
-    from padaudit.verify.pair import verify_files
+    from padaudit.verification.model_level import Tolerance
+    from padaudit.verification.pair import verify_files
 
     tolerance = None
     if options["rtol"] is not None or options["atol"] is not None:

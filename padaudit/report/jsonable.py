@@ -12,11 +12,11 @@ from padaudit.audit.check import CheckResult, ModelReport
 from padaudit.audit.findings import Finding
 from padaudit.ir.dims import Dim, Open
 from padaudit.ir.site import PaddingSite
-from padaudit.verify.evidence import Evidence, Verification
+from padaudit.verification.evidence import Evidence, Verification
 
 if TYPE_CHECKING:
-    from padaudit.rewrite.edit import Kept
-    from padaudit.rewrite.run import RewriteResult
+    from padaudit.rewriting.edit import Kept
+    from padaudit.rewriting.run import RewriteResult
 
 CHECK_SCHEMA: Final = "padaudit.check/1"
 REWRITE_SCHEMA: Final = "padaudit.rewrite/1"

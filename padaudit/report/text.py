@@ -11,11 +11,11 @@ from padaudit.audit.check import CheckResult, ModelReport
 from padaudit.audit.findings import SEVERITIES, Finding, amounts_text, times
 from padaudit.ir.site import PaddingSite
 from padaudit.report.jsonable import sentence
-from padaudit.verify.evidence import Evidence, Status, Verification
+from padaudit.verification.evidence import Evidence, Status, Verification
 
 if TYPE_CHECKING:
-    from padaudit.rewrite.edit import Plan
-    from padaudit.rewrite.run import RewriteResult
+    from padaudit.rewriting.edit import Plan
+    from padaudit.rewriting.run import RewriteResult
 
 STYLES: Final = {"note": "cyan", "warning": "yellow", "error": "bold red"}
 _VERDICTS: Final = {

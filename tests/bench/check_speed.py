@@ -34,9 +34,7 @@ def seconds(command: list[str]) -> float:
 def save(architecture: str, folder: Path) -> Path:
     """Save an architecture of keras.applications with random weights."""
     path = folder / f"{architecture}.h5"
-    code = (
-        f"import keras; keras.applications.{architecture}(weights=None).save({str(path)!r})"
-    )
+    code = f"import keras; keras.applications.{architecture}(weights=None).save({str(path)!r})"
     seconds([sys.executable, "-c", code])
     return path
 

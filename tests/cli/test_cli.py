@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -23,6 +24,8 @@ from onnx_models import conv_model, model, weights
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 ESCAPE = "\x1b"
+COLOUR = re.compile(r"\x1b\[[0-9;]*\b(3[0-8]|4[0-8]|9[0-7]|10[0-7])[0-9;]*m")
+"""An escape code that sets a colour; bold is no colour (https://no-color.org)."""
 REWRITE = ("rewrite", "--explicit", "--verify", "site")
 
 
@@ -41,6 +44,27 @@ def run(
     )
 
 
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    """Return a function that runs the command line in this process, which is faster."""
+
+    def run_here(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+        from padaudit.cli.app import main
+
+        handler = signal.getsignal(signal.SIGTERM)
+        monkeypatch.chdir(cwd)
+        monkeypatch.setattr(sys, "argv", ["padaudit", *map(str, arguments)])
+        try:
+            with pytest.raises(SystemExit) as exited:
+                main()
+        finally:
+            signal.signal(signal.SIGTERM, handler)
+        output = capsys.readouterr()
+        return subprocess.CompletedProcess([], int(exited.value.code or 0), *output)
+
+    return run_here
+
+
 def write_model(path: Path, width: int | str = 14, **attributes: Any) -> Path:
     """Write a 4 x 3 Conv with strides 3 x 2 on 17 x ``width``."""
     settings: dict[str, Any] = {"strides": [3, 2], "auto_pad": "SAME_UPPER"} | attributes
@@ -54,7 +78,7 @@ def workplace(tmp_path: Path) -> Path:
     """Return a folder with a model of each severity."""
     write_model(tmp_path / "warning.onnx")
     write_model(tmp_path / "note.onnx", width=15)  # (1, 1) on both axes
-    write_model(tmp_path / "error.onnx", strides=[1, 1], dilations=[2, 1])
+    write_model(tmp_path / "error.onnx", strides=[1, 1], dilations=[1, 2])
     write_model(tmp_path / "clean.onnx", auto_pad="VALID")
     return tmp_path
 
@@ -83,9 +107,9 @@ CHECKS: dict[str, tuple[list[str], int]] = {
 
 
 @pytest.mark.parametrize("case", CHECKS)
-def test_exit_code_of_check(case: str, workplace: Path) -> None:
+def test_exit_code_of_check(case: str, workplace: Path, here: Any) -> None:
     arguments, code = CHECKS[case]
-    result = run("check", "--output-format", "concise", *arguments, cwd=workplace)
+    result = here("check", "--output-format", "concise", *arguments, cwd=workplace)
     assert result.returncode == code
     assert bool(result.stderr) == (code == 2)
 
@@ -110,8 +134,8 @@ def test_exit_codes_of_rewrite_and_verify(workplace: Path) -> None:
      ["check", "--fail-on", "fatal", "clean.onnx"], ["rewrite"], ["explain"]],
     ids=" ".join,
 )  # fmt: skip
-def test_usage_errors_exit_with_2(arguments: list[str], workplace: Path) -> None:
-    result = run(*arguments, cwd=workplace)
+def test_usage_errors_exit_with_2(arguments: list[str], workplace: Path, here: Any) -> None:
+    result = here(*arguments, cwd=workplace)
     assert result.returncode == 2
     assert "Traceback" not in result.stderr
 
@@ -171,9 +195,9 @@ def test_json_of_check_has_the_keys_of_the_contract_and_stands_alone(workplace: 
     }
 
 
-def test_values_in_the_json_of_check(workplace: Path) -> None:
+def test_values_in_the_json_of_check(workplace: Path, here: Any) -> None:
     path = FIXTURES / "auto-pad-open.onnx"
-    result = run("check", "--output-format", "json", FIXTURES / "digits.h5", path, cwd=workplace)
+    result = here("check", "--output-format", "json", FIXTURES / "digits.h5", path, cwd=workplace)
     keras, opened = json.loads(result.stdout)["models"]
     stem = keras["sites"][0]
     assert stem == {
@@ -252,40 +276,40 @@ def checked(result: subprocess.CompletedProcess[str]) -> list[str]:
     return [item["path"] for item in json.loads(result.stdout)["models"]]
 
 
-def test_files_folders_and_globs(workplace: Path) -> None:
+def test_files_folders_and_globs(workplace: Path, here: Any) -> None:
     write_model(workplace / "deep" / "er" / "a.onnx")
     shutil.copy(FIXTURES / "digits.keras", workplace / "deep" / "b.keras")
     (workplace / "deep" / "notes.txt").write_text("not a model\n")
     options = ("check", "--output-format", "json", "--exit-zero")
-    several = run(*options, "clean.onnx", "deep/b.keras", cwd=workplace)
+    several = here(*options, "clean.onnx", "deep/b.keras", cwd=workplace)
     assert checked(several) == ["clean.onnx", "deep/b.keras"]
-    folder = run(*options, "deep", cwd=workplace)
+    folder = here(*options, "deep", cwd=workplace)
     assert checked(folder) == ["deep/b.keras", "deep/er/a.onnx"]
-    glob = run(*options, "[cn]*.onnx", "deep/**/*.onnx", cwd=workplace)
+    glob = here(*options, "[cn]*.onnx", "deep/**/*.onnx", cwd=workplace)
     assert checked(glob) == ["clean.onnx", "note.onnx", "deep/er/a.onnx"]
-    nothing = run(*options, "*.h5", cwd=workplace)
+    nothing = here(*options, "*.h5", cwd=workplace)
     assert nothing.returncode == 2
     assert nothing.stderr.startswith("error: *.h5: the pattern matches nothing")
 
 
-def test_the_format_is_that_of_the_content(workplace: Path) -> None:
+def test_the_format_is_that_of_the_content(workplace: Path, here: Any) -> None:
     shutil.copy(FIXTURES / "digits.keras", workplace / "misnamed.h5")
     shutil.copy(FIXTURES / "digits.h5", workplace / "model.bin")
     options = ("--output-format", "json", "--exit-zero", "misnamed.h5", "model.bin")
-    data = json.loads(run("check", *options, cwd=workplace).stdout)
+    data = json.loads(here("check", *options, cwd=workplace).stdout)
     assert [item["format"] for item in data["models"]] == ["keras-v3", "keras-h5"]
 
 
-def test_input_shapes_settle_open_sizes(workplace: Path) -> None:
+def test_input_shapes_settle_open_sizes(workplace: Path, here: Any) -> None:
     write_model(workplace / "open.onnx", width="W")
     options = ("check", "--output-format", "json", "--exit-zero", "open.onnx")
-    before = json.loads(run(*options, cwd=workplace).stdout)["models"][0]
+    before = json.loads(here(*options, cwd=workplace).stdout)["models"][0]
     assert [item["rule"] for item in before["findings"]] == ["PAD103"]
     shape = ("--input-shape", "x=1,2,17,14")
-    after = json.loads(run(*options, *shape, cwd=workplace).stdout)["models"][0]
+    after = json.loads(here(*options, *shape, cwd=workplace).stdout)["models"][0]
     assert [item["rule"] for item in after["findings"]] == ["PAD102"]
     assert after["sites"][0]["pads"] == [[1, 1], [0, 1]]
-    assert run(*REWRITE, "open.onnx", *shape, cwd=workplace).returncode == 0
+    assert here(*REWRITE, "open.onnx", *shape, cwd=workplace).returncode == 0
 
 
 # --- streams ------------------------------------------------------------------------------
@@ -295,18 +319,13 @@ def test_input_shapes_settle_open_sizes(workplace: Path) -> None:
     "env", [{"NO_COLOR": "1"}, {"TERM": "xterm-256color"}], ids=["NO_COLOR", "no terminal"]
 )
 def test_no_escape_codes_without_a_terminal(env: dict[str, str], workplace: Path) -> None:
-    for arguments in (
-        ("check", "warning.onnx", "missing.onnx"),
-        (*REWRITE, "-v", "warning.onnx"),
-        ("explain", "PAD102"),
-        ("rules",),
-    ):
+    for arguments in (("check", "warning.onnx", "missing.onnx"), ("rules",)):
         result = run(*arguments, cwd=workplace, env=env)
         assert ESCAPE not in result.stdout + result.stderr
         assert result.stdout
 
 
-def test_no_escape_codes_on_a_terminal_with_no_color(workplace: Path) -> None:
+def test_a_terminal_gets_colours_unless_no_color_is_set(workplace: Path) -> None:
     pty = pytest.importorskip("pty", reason="a terminal is needed")
     outputs = {}
     for label, extra in {"plain": {"NO_COLOR": "1"}, "colour": {}}.items():
@@ -331,8 +350,8 @@ def test_no_escape_codes_on_a_terminal_with_no_color(workplace: Path) -> None:
         assert process.wait(timeout=60) == 1
         outputs[label] = data.decode()
     assert "PAD102" in outputs["plain"]
-    assert ESCAPE not in outputs["plain"]
-    assert ESCAPE in outputs["colour"]
+    assert not COLOUR.search(outputs["plain"])
+    assert COLOUR.search(outputs["colour"])
 
 
 # --- what is written ----------------------------------------------------------------------
@@ -454,7 +473,7 @@ def findings(result: subprocess.CompletedProcess[str]) -> list[tuple[str, str | 
     return [(finding["rule"], finding["site"]) for finding in item["findings"]]
 
 
-def test_per_model_ignores_and_the_ones_that_match_nothing(workplace: Path) -> None:
+def test_per_model_ignores_and_the_ones_that_match_nothing(workplace: Path, here: Any) -> None:
     (workplace / "pyproject.toml").write_text(
         """
 [project]
@@ -469,22 +488,22 @@ reason = "the target reads unequal pads"
     deeper = workplace / "sub"
     deeper.mkdir()
     options = ("check", "--output-format", "json", "--fail-on", "note")
-    suppressed = run(*options, "../warning.onnx", cwd=deeper)
+    suppressed = here(*options, "../warning.onnx", cwd=deeper)
     assert findings(suppressed) == [("PAD000", None)]
     assert suppressed.returncode == 1
     assert "PAD203" in json.loads(suppressed.stdout)["models"][0]["findings"][0]["message"]
-    other = run(*options, "note.onnx", cwd=workplace)
+    other = here(*options, "note.onnx", cwd=workplace)
     assert findings(other) == [("PAD101", "conv")]
-    silenced = run(*options, "--ignore", "PAD000", "warning.onnx", cwd=workplace)
+    silenced = here(*options, "--ignore", "PAD000", "warning.onnx", cwd=workplace)
     assert findings(silenced) == []
 
 
-def test_select_and_ignore_of_the_configuration(workplace: Path) -> None:
+def test_select_and_ignore_of_the_configuration(workplace: Path, here: Any) -> None:
     (workplace / "padaudit.toml").write_text('select = ["PAD1"]\nignore = ["PAD101"]\n')
     options = ("check", "--output-format", "json", "--exit-zero")
-    assert findings(run(*options, "error.onnx", cwd=workplace)) == [("PAD102", "conv")]
-    assert findings(run(*options, "note.onnx", cwd=workplace)) == []
-    chosen = run(*options, "--select", "PAD2", "error.onnx", cwd=workplace)
+    assert findings(here(*options, "error.onnx", cwd=workplace)) == [("PAD102", "conv")]
+    assert findings(here(*options, "note.onnx", cwd=workplace)) == []
+    chosen = here(*options, "--select", "PAD2", "error.onnx", cwd=workplace)
     assert findings(chosen) == [("PAD201", "conv")]
 
 
@@ -498,9 +517,9 @@ def test_select_and_ignore_of_the_configuration(workplace: Path) -> None:
     ],
     ids=["unknown key", "wrong type", "not TOML", "unknown rule"],
 )
-def test_a_wrong_configuration_is_refused(text: str, says: str, workplace: Path) -> None:
+def test_a_wrong_configuration_is_refused(text: str, says: str, workplace: Path, here: Any) -> None:
     (workplace / "pyproject.toml").write_text(text)
-    result = run("check", "clean.onnx", cwd=workplace)
+    result = here("check", "clean.onnx", cwd=workplace)
     assert result.returncode == 2
     (line,) = result.stderr.splitlines()
     assert line.startswith("error: ")
@@ -510,16 +529,24 @@ def test_a_wrong_configuration_is_refused(text: str, says: str, workplace: Path)
 # --- explain, rules, imports --------------------------------------------------------------
 
 
-def test_explain_a_rule_shows_how_to_pad_explicitly() -> None:
-    result = run("explain", "PAD102", cwd=FIXTURES)
+def test_explain_a_rule_shows_how_to_pad_explicitly(here: Any) -> None:
+    result = here("explain", "PAD102", cwd=FIXTURES)
     assert result.returncode == 0
-    for text in ("ZeroPadding2D(((top, bottom), (left, right)))", "F.pad", "Pad(x, pads=",
-                 "What it means", "Why it is a problem", "Fix", "When it is fine", "References"):
+    for text in (
+        "ZeroPadding2D(((top, bottom), (left, right)))",
+        "F.pad",
+        "Pad(x, pads=",
+        "What it means",
+        "Why it is a problem",
+        "Fix",
+        "When it is fine",
+        "References",
+    ):
         assert text in result.stdout
 
 
-def test_explain_a_site_shows_its_own_numbers() -> None:
-    result = run("explain", FIXTURES / "digits.h5", "stem", cwd=FIXTURES)
+def test_explain_a_site_shows_its_own_numbers(here: Any) -> None:
+    result = here("explain", FIXTURES / "digits.h5", "stem", cwd=FIXTURES)
     assert result.returncode == 0
     for text in (
         "ZeroPadding2D(((1, 1), (1, 2)))",
@@ -540,19 +567,19 @@ def test_explain_a_site_shows_its_own_numbers() -> None:
         (["missing.h5", "stem"], "no such file"),
     ],
 )
-def test_explain_of_nothing_is_refused(arguments: list[str], says: str, tmp_path: Path) -> None:
-    result = run("explain", *arguments, cwd=tmp_path)
+def test_explain_of_nothing_is_refused(arguments: list[str], says: str, tmp_path: Path, here: Any) -> None:
+    result = here("explain", *arguments, cwd=tmp_path)
     assert result.returncode == 2
     (line,) = result.stderr.splitlines()
     assert says in line
 
 
-def test_rules_lists_every_rule_as_json_too(tmp_path: Path) -> None:
-    listed = json.loads(run("rules", "--output-format", "json", cwd=tmp_path).stdout)
+def test_rules_lists_every_rule_as_json_too(tmp_path: Path, here: Any) -> None:
+    listed = json.loads(here("rules", "--output-format", "json", cwd=tmp_path).stdout)
     ids = [item["id"] for item in listed]
     assert {"PAD000", "PAD001", "PAD101", "PAD102", "PAD103", "PAD201"} <= set(ids)
     assert len(ids) == len(set(ids))
-    table = run("rules", cwd=tmp_path).stdout
+    table = here("rules", cwd=tmp_path).stdout
     assert all(name in table for name in ids)
 
 
@@ -562,7 +589,7 @@ HEAVY = ("onnxruntime", "tensorflow", "keras", "torch", "tf2onnx", "matplotlib")
 @pytest.mark.parametrize(
     ("arguments", "absent"),
     [
-        (["--help"], (*HEAVY, "onnx", "h5py", "networkx")),
+        (["--help"], (*HEAVY, "onnx", "h5py")),
         (["check", str(FIXTURES / "auto-pad.onnx")], (*HEAVY, "h5py")),
         (["check", str(FIXTURES / "digits.h5")], (*HEAVY, "onnx")),
         (["check", str(FIXTURES / "digits.keras")], (*HEAVY, "onnx")),

@@ -14,7 +14,7 @@ import pytest
 from onnx.backend.test.loader import load_model_tests
 
 import padaudit
-from padaudit.verify.evidence import Status
+from padaudit.verification.evidence import Status
 
 DATA = Path(onnx.backend.test.__file__).parent / "data"
 LIGHT = sorted((DATA / "light").glob("*.onnx"))

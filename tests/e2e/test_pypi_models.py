@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import padaudit
-from padaudit.verify.evidence import Status
+from padaudit.verification.evidence import Status
 
 SUFFIXES = {".h5", ".hdf5", ".keras", ".onnx"}
 EXPECTED = {
@@ -33,7 +33,8 @@ def fetched(package: str, folder: Path) -> dict[str, Path]:
         if archive.suffix == ".whl":
             zipfile.ZipFile(archive).extractall(folder / "x")
         else:
-            tarfile.open(archive).extractall(folder / "x", filter="data")
+            with tarfile.open(archive) as tar:
+                tar.extractall(folder / "x", filter="data")
     found = (path for path in (folder / "x").rglob("*") if path.suffix in SUFFIXES)
     return {path.name: path for path in found}
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import padaudit
-from padaudit.verify.evidence import Status
+from padaudit.verification.evidence import Status
 
 keras = pytest.importorskip("keras", reason="keras builds and judges these models")
 pytest.importorskip("tf2onnx", reason="tf2onnx translates these models")

@@ -16,7 +16,7 @@ import pytest
 
 import padaudit
 from padaudit import api
-from padaudit.rewrite.run import RewriteResult
+from padaudit.rewriting.run import RewriteResult
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 Config = dict[str, Any]
@@ -251,10 +251,10 @@ def test_an_archive_whose_layer_order_stays_keeps_all_other_members_byte_for_byt
     with zipfile.ZipFile(source) as old, zipfile.ZipFile(tmp_path / "rewritten.keras") as new:
         assert new.namelist() == list(members)
         assert new.comment == comment
-        for name in members:
+        for name, data in members.items():
             assert new.getinfo(name).compress_type == old.getinfo(name).compress_type
             if name != "config.json":
-                assert new.read(name) == members[name]
+                assert new.read(name) == data
 
 
 @pytest.mark.parametrize("name", DIALECTS)
@@ -329,8 +329,12 @@ def shared(sizes: tuple[tuple[int, int], tuple[int, int]]) -> Config:
     for index, size in enumerate(sizes):
         settings = {"batch_shape": [None, *size, 2], "dtype": "float32", "name": f"in{index}"}
         inputs.append(
-            {"class_name": "InputLayer", "config": settings, "name": f"in{index}",
-             "inbound_nodes": []}
+            {
+                "class_name": "InputLayer",
+                "config": settings,
+                "name": f"in{index}",
+                "inbound_nodes": [],
+            }
         )
     nodes = [
         {"args": [tensor(f"in{i}", 0, (None, *size, 2))], "kwargs": {}}
@@ -353,9 +357,7 @@ def shared(sizes: tuple[tuple[int, int], tuple[int, int]]) -> Config:
     [("channels_last", (None, 17, 14, 2)), ("channels_first", (None, 2, 17, 14))],
 )
 def test_the_layout_is_taken_over(layout: str, shape: tuple[int, ...], tmp_path: Path) -> None:
-    source = write_h5(
-        tmp_path / "m.h5", sequential(conv(data_format=layout), shape=shape)
-    )
+    source = write_h5(tmp_path / "m.h5", sequential(conv(data_format=layout), shape=shape))
     config, _ = rewrite(source, tmp_path)
     padding = layer(config, "conv_pad")
     assert padding["class_name"] == "ZeroPadding2D"
@@ -386,9 +388,7 @@ def test_causal_padding_goes_before(
 
 def test_a_3d_convolution_gets_three_unequal_pairs(tmp_path: Path) -> None:
     settings = {"kernel_size": [2, 3, 4], "strides": [2, 1, 3], "dilation_rate": [1, 1, 1]}
-    source = write_h5(
-        tmp_path / "m.h5", sequential(conv(**settings), shape=(None, 7, 8, 10, 2))
-    )
+    source = write_h5(tmp_path / "m.h5", sequential(conv(**settings), shape=(None, 7, 8, 10, 2)))
     config, _ = rewrite(source, tmp_path)
     assert layer(config, "conv_pad")["config"]["padding"] == [[0, 1], [1, 1], [1, 2]]
 
@@ -502,14 +502,16 @@ def keras() -> Any:
 def randomised(model: Any, seed: int = 3) -> Any:
     """Give every weight distinct values, so that a mix-up can't go unnoticed."""
     values = np.random.default_rng(seed)
-    model.set_weights([
-        values.uniform(0.2, 1.0, weight.shape) * values.choice([-1, 1], weight.shape)
-        if "variance" not in path
-        else values.uniform(0.5, 2.0, weight.shape)
-        for weight, path in zip(
-            model.get_weights(), [variable.path for variable in model.weights], strict=True
-        )
-    ])
+    model.set_weights(
+        [
+            values.uniform(0.2, 1.0, weight.shape) * values.choice([-1, 1], weight.shape)
+            if "variance" not in path
+            else values.uniform(0.5, 2.0, weight.shape)
+            for weight, path in zip(
+                model.get_weights(), [variable.path for variable in model.weights], strict=True
+            )
+        ]
+    )
     return model
 
 
@@ -641,7 +643,8 @@ def test_the_branched_models_do_change_keras_layer_order(
     rewrite(tmp_path / "m.keras", tmp_path)
     loaded = keras.models.load_model(tmp_path / "rewritten.keras")
     holder, after = (
-        (model.get_layer("inner"), loaded.get_layer("inner")) if build is nested
+        (model.get_layer("inner"), loaded.get_layer("inner"))
+        if build is nested
         else (model, loaded)
     )
     names = [item.name for item in holder.layers]
@@ -725,7 +728,7 @@ def test_most_of_these_tests_need_no_tensorflow() -> None:
     import subprocess
 
     code = (
-        "import sys, padaudit.rewrite.run, padaudit.api, padaudit.formats.keras.write;"
+        "import sys, padaudit.rewriting.run, padaudit.api, padaudit.formats.keras.write;"
         "sys.exit(any(name in sys.modules for name in ('tensorflow', 'keras', 'torch')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -65,7 +65,7 @@ def test_resolvers_are_the_ones_that_tables_name() -> None:
 
 
 def test_strategies_are_the_ones_that_tables_name() -> None:
-    from padaudit.rewrite.strategies import STRATEGIES
+    from padaudit.rewriting.strategies import STRATEGIES
 
     assert {name for table in op_tables() for name in table.strategies} == set(STRATEGIES)
 
@@ -126,7 +126,7 @@ def test_severity_and_precedence_fit(rule: Rule) -> None:
 
 
 def test_a_fix_is_only_promised_where_a_rewrite_can_do_it() -> None:
-    from padaudit.rewrite.strategies import STRATEGIES
+    from padaudit.rewriting.strategies import STRATEGIES
 
     promised = {rule.id for rule in catalogue().values() if rule.fix}
     assert promised == {"PAD101", "PAD102", "PAD104", "PAD105", "PAD201"}

@@ -12,7 +12,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from padaudit.verify.compare import (
+from padaudit.verification.compare import (
     INCOMPARABLE_ULP,
     Difference,
     compare_arrays,

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from padaudit.errors import UsageError
-from padaudit.verify.inputs import (
+from padaudit.verification.inputs import (
     KINDS,
     InputSpec,
     concrete_shape,

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from padaudit.padding import amounts
-from padaudit.verify import oracle
+from padaudit.verification import oracle
 
 Array = NDArray[Any]
 MODES = ("valid", "same_upper", "same_lower", "causal")

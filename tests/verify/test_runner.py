@@ -18,8 +18,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnx.external_data_helper import convert_model_to_external_data
 
-from padaudit.verify import runner
-from padaudit.verify.runner import Job, RunOutcome, run
+from padaudit.verification import runner
+from padaudit.verification.runner import Job, RunOutcome, run
 
 CONVOLUTION = helper.make_node(
     "Conv", ["x", "w"], ["y"], name="conv", auto_pad="SAME_UPPER", dilations=[2, 2]
@@ -204,7 +204,7 @@ def dying_worker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, code: str) -> 
         textwrap.dedent("""
         import os, signal, sys
         from pathlib import Path
-        from padaudit.verify import worker
+        from padaudit.verification import worker
         run_job = worker._run_job
         def run_or_die(onnxruntime, folder, job, threads):
             if job.feeds == [["die"]]:
@@ -281,7 +281,7 @@ def test_modules_in_the_working_directory_are_not_imported(
 
 
 def test_parent_does_not_import_onnxruntime() -> None:
-    code = "import sys, padaudit.verify.runner; sys.exit('onnxruntime' in sys.modules)"
+    code = "import sys, padaudit.verification.runner; sys.exit('onnxruntime' in sys.modules)"
     root = Path(runner.__file__).parents[2]
     assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0
 

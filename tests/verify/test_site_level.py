@@ -22,11 +22,11 @@ from onnx import ModelProto, NodeProto, helper, numpy_helper
 from padaudit.formats.shape_options import InputShapes
 from padaudit.ir.dims import Open
 from padaudit.ir.site import Window
-from padaudit.rewrite.plan import make_plan
-from padaudit.rewrite.run import Loaded, Options, apply_plan, load, loaded
-from padaudit.verify.evidence import Status, Verification
-from padaudit.verify.proof import prove_rewrite, prove_site_level
-from padaudit.verify.site_level import MAX_AXIS, MAX_PRODUCT, size_cases
+from padaudit.rewriting.plan import make_plan
+from padaudit.rewriting.run import Loaded, Options, apply_plan, load, loaded
+from padaudit.verification.evidence import Status, Verification
+from padaudit.verification.proof import prove_rewrite, prove_site_level
+from padaudit.verification.site_level import MAX_AXIS, MAX_PRODUCT, size_cases
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from onnx_models import conv_model, model, weights
@@ -43,9 +43,7 @@ Config = dict[str, Any]
 def two_convs(second: str = "SAME_UPPER") -> ModelProto:
     """Return two padded Conv nodes; the mutations hit the second one, ``target``."""
     nodes = [
-        helper.make_node(
-            "Conv", ["x", "w"], ["h"], "first", strides=[1, 2], auto_pad="SAME_LOWER"
-        ),
+        helper.make_node("Conv", ["x", "w"], ["h"], "first", strides=[1, 2], auto_pad="SAME_LOWER"),
         helper.make_node("Conv", ["h", "v", "b"], ["y"], "target", strides=[2, 3], auto_pad=second),
     ]
     kernels = [
@@ -56,8 +54,14 @@ def two_convs(second: str = "SAME_UPPER") -> ModelProto:
     return model(nodes, {"x": (1, 2, 17, 14)}, kernels)
 
 
-def prove_onnx(original: ModelProto, folder: Path, mutate: Mutation | None, style: str = "pad",
-               shapes: InputShapes | None = None, site_only: bool = False) -> Verification:
+def prove_onnx(
+    original: ModelProto,
+    folder: Path,
+    mutate: Mutation | None,
+    style: str = "pad",
+    shapes: InputShapes | None = None,
+    site_only: bool = False,
+) -> Verification:
     """Rewrite, change the result, write it, and prove it."""
     source, written = folder / "m.onnx", folder / "written.onnx"
     source.write_bytes(original.SerializeToString())
@@ -196,8 +200,15 @@ def test_a_mutant_of_an_onnx_rewrite_is_different(mutant: str, tmp_path: Path) -
         assert verdict.status is Status.DIFFERENT
 
 
-@pytest.mark.parametrize("mutant", ["one more before, one less after", "SAME_LOWER for SAME_UPPER",
-                                    "padded with ones", "axes swapped"])
+@pytest.mark.parametrize(
+    "mutant",
+    [
+        "one more before, one less after",
+        "SAME_LOWER for SAME_UPPER",
+        "padded with ones",
+        "axes swapped",
+    ],
+)
 def test_the_site_level_alone_sees_what_keeps_every_size(mutant: str, tmp_path: Path) -> None:
     verdict = prove_onnx(two_convs(), tmp_path, MUTANTS[mutant], site_only=True)
     assert (verdict.status, verdict.first_difference) == (Status.DIFFERENT, "target")
@@ -354,8 +365,9 @@ def test_small_products_are_taken_whole_and_large_ones_rotated() -> None:
     shapes = list(size_cases((OPEN, OPEN, OPEN), large))
     assert len(shapes) <= MAX_PRODUCT
     for axis in range(3):
-        alone = Window(*((values[axis],) for values in (large.kernel_shape, large.strides,
-                                                        large.dilations)))
+        alone = Window(
+            *((values[axis],) for values in (large.kernel_shape, large.strides, large.dilations))
+        )
         assert {shape[axis] for shape in shapes} == {size for (size,) in size_cases((OPEN,), alone)}
 
 
@@ -462,8 +474,12 @@ def test_kernels_smaller_than_their_stride_at_every_size(size: int, tmp_path: Pa
 
 def keras_layer(class_name: str, name: str, **config: Any) -> Config:
     settings = {"name": name, "trainable": True, "padding": "same", **config}
-    return {"module": "keras.layers", "class_name": class_name, "config": settings,
-            "registered_name": None}
+    return {
+        "module": "keras.layers",
+        "class_name": class_name,
+        "config": settings,
+        "registered_name": None,
+    }
 
 
 def keras_line(layout: str) -> Config:

@@ -20,8 +20,8 @@ from padaudit.formats.keras.worker import (
     result_file,
 )
 from padaudit.subprocesses import run_module
-from padaudit.verify.runner import Array
-from padaudit.verify.worker import load_arrays, save_arrays, write_record
+from padaudit.verification.runner import Array
+from padaudit.verification.worker import load_arrays, save_arrays, write_record
 
 DEFAULT_OPSET: Final = 17
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from padaudit.verify.worker import load_arrays, save_arrays, write_record
+from padaudit.verification.worker import load_arrays, save_arrays, write_record
 
 TASK_FILE: Final = "tasks.json"
 _LONGEST: Final = 240

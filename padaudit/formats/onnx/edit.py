@@ -18,7 +18,7 @@ from padaudit.formats.onnx.document import (
     opset_at,
 )
 from padaudit.padding.amounts import AxisPads
-from padaudit.rewrite.edit import Edit
+from padaudit.rewriting.edit import Edit
 
 PADDING_ATTRIBUTES: Final = frozenset({"auto_pad", "pads"})
 ELEMENT_TYPES: Final[dict[str, int]] = {

@@ -17,10 +17,10 @@ from padaudit.formats.document import Document
 from padaudit.formats.shape_options import InputShapes
 from padaudit.ir.graph import Graph
 from padaudit.ir.site import PaddingSite
-from padaudit.rewrite.edit import Applied, Edit, Plan
-from padaudit.rewrite.plan import make_plan
-from padaudit.rewrite.strategies import STRATEGIES
-from padaudit.verify.evidence import Status, Verification
+from padaudit.rewriting.edit import Applied, Edit, Plan
+from padaudit.rewriting.plan import make_plan
+from padaudit.rewriting.strategies import STRATEGIES
+from padaudit.verification.evidence import Status, Verification
 
 SUFFIXES: Final = {
     "keras-h5": frozenset({".h5", ".hdf5", ".onnx"}),
@@ -170,7 +170,7 @@ def rewrite_file(source: Path, target: Path, options: Options) -> RewriteResult:
     model = load(source, options.input_shapes)
     check_target(model, source, target, options.style)
     if model.document.format != "onnx" and target.suffix == ".onnx":
-        from padaudit.rewrite.translate import rewrite_translated
+        from padaudit.rewriting.translate import rewrite_translated
 
         return rewrite_translated(model, source, target, options)
     plan = make_plan(model.document, model.sites, options.style)
@@ -246,6 +246,6 @@ def allows_writing(verification: Verification, options: Options) -> bool:
 def _prove(model: Loaded, aside: Path, plan: Plan, options: Options) -> Verification:
     if options.verify == "none":
         return Verification(Status.UNVERIFIED, reason="no proof was asked for (--verify none)")
-    from padaudit.verify.proof import prove_rewrite
+    from padaudit.verification.proof import prove_rewrite
 
     return prove_rewrite(model, aside, plan, options)

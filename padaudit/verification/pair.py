@@ -12,10 +12,10 @@ from padaudit.formats.document import Document
 from padaudit.formats.keras.engine import require, run_keras
 from padaudit.formats.onnx.document import read_onnx
 from padaudit.formats.shape_options import InputShapes
-from padaudit.verify.evidence import Verification
-from padaudit.verify.inputs import InputSpec, generate, open_sizes
-from padaudit.verify.keras_level import SOURCE_RTOL
-from padaudit.verify.model_level import (
+from padaudit.verification.evidence import Verification
+from padaudit.verification.inputs import InputSpec, generate, open_sizes
+from padaudit.verification.keras_level import SOURCE_RTOL
+from padaudit.verification.model_level import (
     KINDS,
     SEED,
     ModelPair,
@@ -23,7 +23,7 @@ from padaudit.verify.model_level import (
     compare_models,
     input_specs,
 )
-from padaudit.verify.runner import Array
+from padaudit.verification.runner import Array
 
 
 @dataclass(frozen=True, slots=True)

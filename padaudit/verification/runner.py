@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from padaudit.errors import MissingDependencyError
 from padaudit.subprocesses import ending_of, module_command, module_environment, stop
-from padaudit.verify.worker import (
+from padaudit.verification.worker import (
     JOB_FILE,
     RUNTIME_FILE,
     JobFile,
@@ -151,7 +151,7 @@ def _run_worker(folder: Path, pending: Sequence[JobRecord], timeout: float) -> s
 def _worker(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     with (folder / _STDERR).open("wb") as stderr:
         process = subprocess.Popen(
-            module_command("padaudit.verify.worker", folder),
+            module_command("padaudit.verification.worker", folder),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=stderr,

@@ -12,20 +12,20 @@ from padaudit.errors import UsageError
 from padaudit.ir.dims import Dim
 from padaudit.ir.graph import Graph
 from padaudit.ir.walk import walk
-from padaudit.verify.evidence import Evidence, Status, Verification
-from padaudit.verify.known_errors import onnxruntime_errs
-from padaudit.verify.model_level import (
+from padaudit.verification.evidence import Evidence, Status, Verification
+from padaudit.verification.known_errors import onnxruntime_errs
+from padaudit.verification.model_level import (
     ModelPair,
     Tolerance,
     compare_models,
     model_feeds,
     same_feeds,
 )
-from padaudit.verify.site_level import SitePair, prove_sites
+from padaudit.verification.site_level import SitePair, prove_sites
 
 if TYPE_CHECKING:
-    from padaudit.rewrite.edit import Plan
-    from padaudit.rewrite.run import Loaded, Options
+    from padaudit.rewriting.edit import Plan
+    from padaudit.rewriting.run import Loaded, Options
 
 EXACT: Final = Tolerance()
 
@@ -44,7 +44,7 @@ def prove_rewrite(model: Loaded, written: Path, plan: Plan, options: Options) ->
     options : Options
         ``verify`` says how far to go; ``model`` makes the model level obligatory.
     """
-    from padaudit.rewrite.run import load
+    from padaudit.rewriting.run import load
 
     if not plan.edits:
         copy = Evidence("definition", "padaudit", detail="nothing to rewrite: the output is a copy")
@@ -137,7 +137,7 @@ def _missed(levels: Sequence[Verification]) -> Iterator[str]:
 def _whole_model(model: Loaded, written: Path, options: Options) -> Verification:
     if model.document.format == "onnx":
         return _onnx_models(model, written, options)
-    from padaudit.verify.keras_level import prove_keras_pair
+    from padaudit.verification.keras_level import prove_keras_pair
 
     with tempfile.TemporaryDirectory(prefix="padaudit-") as scratch:
         return prove_keras_pair(model, written, Path(scratch), options)

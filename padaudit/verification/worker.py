@@ -1,4 +1,4 @@
-"""The child process that runs onnxruntime: ``python -m padaudit.verify.worker FOLDER``.
+"""The child process that runs onnxruntime: ``python -m padaudit.verification.worker FOLDER``.
 
 The folder is the whole protocol. `JOB_FILE` says what to run; feeds and results are
 ``.npz`` files beside it. The record of a job is written last and in one step, so that
@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from padaudit.verify.inputs import element_type
+from padaudit.verification.inputs import element_type
 
 Array = NDArray[Any]
 

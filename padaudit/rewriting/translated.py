@@ -19,7 +19,7 @@ from padaudit.ir.graph import Graph
 from padaudit.ir.op import Op
 from padaudit.ir.site import Family, PaddingSite
 from padaudit.padding.amounts import AxisPads
-from padaudit.rewrite.edit import Edit, Kept
+from padaudit.rewriting.edit import Edit, Kept
 
 _TRANSPARENT = frozenset({"Transpose", "Unsqueeze", "Reshape", "Squeeze", "Identity"})
 STRATEGY = "pad_conv"

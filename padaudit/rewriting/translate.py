@@ -13,9 +13,9 @@ from padaudit.formats.keras.write import write_keras
 from padaudit.formats.onnx.document import read_onnx
 from padaudit.formats.onnx.write import write_onnx
 from padaudit.ir.dims import Open
-from padaudit.rewrite.edit import Edit, Plan
-from padaudit.rewrite.plan import make_plan
-from padaudit.rewrite.run import (
+from padaudit.rewriting.edit import Edit, Plan
+from padaudit.rewriting.plan import make_plan
+from padaudit.rewriting.run import (
     Loaded,
     Options,
     RewriteResult,
@@ -24,9 +24,9 @@ from padaudit.rewrite.run import (
     load,
     publish,
 )
-from padaudit.rewrite.translated import STRATEGY, Translated, settle
-from padaudit.verify.evidence import Status, Verification
-from padaudit.verify.keras_level import (
+from padaudit.rewriting.translated import STRATEGY, Translated, settle
+from padaudit.verification.evidence import Status, Verification
+from padaudit.verification.keras_level import (
     SOURCE_RTOL,
     Feeds,
     by_position,
@@ -35,8 +35,8 @@ from padaudit.verify.keras_level import (
     keras_feeds,
     run_translated,
 )
-from padaudit.verify.model_level import ModelPair, Tolerance, compare_models, same_feeds
-from padaudit.verify.proof import (
+from padaudit.verification.model_level import ModelPair, Tolerance, compare_models, same_feeds
+from padaudit.verification.proof import (
     EXACT,
     join,
     prove_definition,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from padaudit.formats.onnx.document import OnnxDocument
 from padaudit.formats.onnx.edit import GraphEditor, clear_padding, copied, write_pads
 from padaudit.ir.site import PaddingSite
-from padaudit.rewrite.edit import Applied, Edit
+from padaudit.rewriting.edit import Applied, Edit
 
 
 def refuse(document: OnnxDocument, site: PaddingSite) -> str | None:

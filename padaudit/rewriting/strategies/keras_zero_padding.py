@@ -13,7 +13,7 @@ from padaudit.formats.keras.edit import Insertion, insert_before, record_at
 from padaudit.formats.keras.read import LayerOrigin
 from padaudit.formats.keras.records import padding_record
 from padaudit.ir.site import PaddingSite
-from padaudit.rewrite.edit import Applied, Edit
+from padaudit.rewriting.edit import Applied, Edit
 
 _WRAPPER: Final = ("config", "layer")
 

@@ -11,14 +11,20 @@ import numpy as np
 from padaudit.errors import UsageError
 from padaudit.formats.keras.engine import KerasRun, missing_package, run_keras
 from padaudit.ir.dims import Open
-from padaudit.verify.compare import Difference, compare_arrays, merge
-from padaudit.verify.evidence import Evidence, Status, Verification
-from padaudit.verify.inputs import InputSpec, open_sizes
-from padaudit.verify.model_level import ModelPair, Tolerance, compare_models, feeds_at, same_feeds
-from padaudit.verify.runner import Array, Job, run
+from padaudit.verification.compare import Difference, compare_arrays, merge
+from padaudit.verification.evidence import Evidence, Status, Verification
+from padaudit.verification.inputs import InputSpec, open_sizes
+from padaudit.verification.model_level import (
+    ModelPair,
+    Tolerance,
+    compare_models,
+    feeds_at,
+    same_feeds,
+)
+from padaudit.verification.runner import Array, Job, run
 
 if TYPE_CHECKING:
-    from padaudit.rewrite.run import Loaded, Options
+    from padaudit.rewriting.run import Loaded, Options
 
 SOURCE_RTOL: Final = 1e-4
 """Relative to the largest magnitude of an output: two runtimes sum in different orders."""
@@ -45,7 +51,7 @@ def prove_keras_pair(model: Loaded, written: Path, scratch: Path, options: Optio
         scratch,
         timeout=options.timeout,
     )
-    from padaudit.verify.proof import EXACT, join
+    from padaudit.verification.proof import EXACT, join
 
     levels = [_as_onnx(original, rewritten, feeds, options)]
     levels.append(compare_sources(original, rewritten.outputs, EXACT, rewritten.runtime, "Keras"))
@@ -144,7 +150,7 @@ def _as_onnx(
         )
         error = failed.errors[0] if failed.errors else "there is no translation"
         return Verification(Status.UNVERIFIED, reason=f"{what} was not run whole: {error}")
-    from padaudit.verify.proof import EXACT
+    from padaudit.verification.proof import EXACT
 
     names = input_names(original.onnx)
     pair = ModelPair(original.onnx, rewritten.onnx)

@@ -7,8 +7,8 @@ from typing import Final
 
 from padaudit.formats.document import Document
 from padaudit.ir.site import PaddingSite
-from padaudit.rewrite.edit import Edit, Kept, Plan
-from padaudit.rewrite.strategies import STRATEGIES
+from padaudit.rewriting.edit import Edit, Kept, Plan
+from padaudit.rewriting.strategies import STRATEGIES
 
 STYLES: Final[dict[str, frozenset[str]]] = {
     "pad": frozenset({"keras_zero_padding", "onnx_pad_conv"}),

@@ -12,10 +12,10 @@ from padaudit.errors import UsageError
 from padaudit.formats.onnx.shapes import tensor_info
 from padaudit.formats.shape_options import InputShapes
 from padaudit.ir.dims import Open
-from padaudit.verify.compare import Difference, compare_arrays, merge
-from padaudit.verify.evidence import Evidence, Status, Verification
-from padaudit.verify.inputs import InputSpec, Sizes, generate, open_sizes
-from padaudit.verify.runner import Array, Job, RunOutcome, run
+from padaudit.verification.compare import Difference, compare_arrays, merge
+from padaudit.verification.evidence import Evidence, Status, Verification
+from padaudit.verification.inputs import InputSpec, Sizes, generate, open_sizes
+from padaudit.verification.runner import Array, Job, RunOutcome, run
 
 Feed = Mapping[str, Array]
 FeedPair = tuple[Feed, Feed]

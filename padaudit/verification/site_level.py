@@ -20,12 +20,12 @@ from padaudit.ir.graph import Graph
 from padaudit.ir.op import Op
 from padaudit.ir.site import Padding, PaddingSite, Window
 from padaudit.padding.amounts import AxisPads, effective_kernel
-from padaudit.verify import oracle
-from padaudit.verify.compare import Difference, compare_arrays, merge
-from padaudit.verify.evidence import Evidence, Status, Verification
-from padaudit.verify.known_errors import onnxruntime_errs, refused_by_onnxruntime
-from padaudit.verify.runner import Job, RunOutcome, run
-from padaudit.verify.site_models import (
+from padaudit.verification import oracle
+from padaudit.verification.compare import Difference, compare_arrays, merge
+from padaudit.verification.evidence import Evidence, Status, Verification
+from padaudit.verification.known_errors import onnxruntime_errs, refused_by_onnxruntime
+from padaudit.verification.runner import Job, RunOutcome, run
+from padaudit.verification.site_models import (
     SiteWeights,
     explicit_site_model,
     implicit_site_model,

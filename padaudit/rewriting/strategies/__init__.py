@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
 from padaudit.ir.site import PaddingSite
-from padaudit.rewrite.edit import Applied, Edit
-from padaudit.rewrite.strategies import keras_zero_padding, onnx_pad_conv, onnx_pads_attribute
+from padaudit.rewriting.edit import Applied, Edit
+from padaudit.rewriting.strategies import keras_zero_padding, onnx_pad_conv, onnx_pads_attribute
 
 
 class Strategy(Protocol):

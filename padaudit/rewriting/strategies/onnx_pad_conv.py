@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from padaudit.formats.onnx.document import OnnxDocument, opset_at
 from padaudit.formats.onnx.edit import ELEMENT_TYPES, GraphEditor, clear_padding, copied
 from padaudit.ir.site import PaddingSite
-from padaudit.rewrite.edit import Applied, Edit
+from padaudit.rewriting.edit import Applied, Edit
 
 _PAD_OPSET = 2
 _BFLOAT16_OPSET = 13
