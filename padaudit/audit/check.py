@@ -14,6 +14,7 @@ from padaudit.audit.sites import find_sites
 from padaudit.errors import InputError
 from padaudit.formats.detect import MODEL_SUFFIXES, build_graph, read_document
 from padaudit.formats.document import Document
+from padaudit.formats.guard import well_formed
 from padaudit.formats.shape_options import InputShapes
 from padaudit.ir.site import PaddingSite
 from padaudit.rules.schema import Severity
@@ -113,9 +114,10 @@ def check_document(
     UsageError
         If an input shape does not fit the model.
     """
-    graph = build_graph(document, input_shapes)
-    sites = find_sites(graph)
-    findings = selection.apply(audit(graph, sites), name)
+    with well_formed(document.path):
+        graph = build_graph(document, input_shapes)
+        sites = find_sites(graph)
+        findings = selection.apply(audit(graph, sites), name)
     return ModelReport(name, document.format, sites, findings)
 
 

@@ -79,4 +79,3 @@ def progress(what: str) -> Iterator[None]:
         return
     with console.status(what):
         yield
-

@@ -27,14 +27,23 @@ class InputShapes:
     def __bool__(self) -> bool:
         return bool(self.shapes)
 
-    def by_name(self, names: Sequence[str], where: str) -> dict[str, TensorInfo]:
+    def by_name(self, declared: Mapping[str, TensorInfo], where: str) -> dict[str, TensorInfo]:
         """Return the type of each input that the user fixed.
+
+        Parameters
+        ----------
+        declared : Mapping
+            All inputs of the model with their types, in order.
+        where : str
+            The model, for messages.
 
         Raises
         ------
         UsageError
-            If a name is not an input, or no name is given for one of several inputs.
+            If a name is not an input, no name is given for one of several inputs, or a
+            shape has not as many axes as the input.
         """
+        names = list(declared)
         chosen: dict[str, TensorInfo] = {}
         for name, shape in self.shapes.items():
             if not name and len(names) != 1:
@@ -46,8 +55,14 @@ class InputShapes:
                 raise UsageError(
                     f"{where}: the model has no input '{name}'; its inputs are {', '.join(names)}"
                 )
+            info = declared[name or names[0]]
+            if info.shape is not None and len(info.shape) != len(shape):
+                raise UsageError(
+                    f"{where}: input '{name or names[0]}' has {len(info.shape)} axes "
+                    f"(batch included), --input-shape gives {len(shape)}"
+                )
             dims = tuple(Open() if size is None else size for size in shape)
-            chosen[name or names[0]] = TensorInfo(dims)
+            chosen[name or names[0]] = TensorInfo(dims, info.dtype)
         return chosen
 
 

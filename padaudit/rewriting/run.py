@@ -14,6 +14,7 @@ from padaudit.errors import InputError, UsageError
 from padaudit.formats.atomic import staged
 from padaudit.formats.detect import build_graph, read_document
 from padaudit.formats.document import Document
+from padaudit.formats.guard import well_formed
 from padaudit.formats.shape_options import InputShapes
 from padaudit.ir.graph import Graph
 from padaudit.ir.site import PaddingSite
@@ -105,8 +106,9 @@ def load(path: Path, input_shapes: InputShapes) -> Loaded:
 
 def loaded(document: Document, input_shapes: InputShapes) -> Loaded:
     """Build the graph of a document and find its sites."""
-    graph = build_graph(document, input_shapes)
-    return Loaded(document, graph, find_sites(graph))
+    with well_formed(document.path):
+        graph = build_graph(document, input_shapes)
+        return Loaded(document, graph, find_sites(graph))
 
 
 def apply_plan(document: Document, plan: Plan) -> Applied:

@@ -113,11 +113,12 @@ def _match(edits: Sequence[Edit], sites: Sequence[PaddingSite]) -> dict[str, Pad
     """Pair sites with nodes: by the layer's name, then by form where that leaves no choice."""
     matches: dict[str, PaddingSite] = {}
     free = list(sites)
-    for edit in edits:
-        named = [site for site in free if _same_form(edit.site, site) and _names(edit.site, site)]
-        if len(named) == 1:
-            matches[edit.site.id] = named[0]
-            free.remove(named[0])
+    for slot in range(3):
+        for edit in edits:
+            named = [site for site in free if _is_named(edit.site, site, slot)]
+            if edit.site.id not in matches and len(named) == 1:
+                matches[edit.site.id] = named[0]
+                free.remove(named[0])
     rest = [edit for edit in edits if edit.site.id not in matches]
     for members in _grouped(rest, lambda edit: (_form(edit.site), edit.pads)).values():
         edit = members[0]
@@ -133,10 +134,15 @@ def _match(edits: Sequence[Edit], sites: Sequence[PaddingSite]) -> dict[str, Pad
     return matches
 
 
-def _names(keras: PaddingSite, site: PaddingSite) -> bool:
-    """Tell whether a node, or its weights, carry the path of a Keras layer."""
+def _is_named(keras: PaddingSite, site: PaddingSite, slot: int) -> bool:
+    """Tell whether a node carries the path of a Keras layer.
+
+    Slot 0 is the node's own name, 1 that of its weights, 2 that of its bias: the least
+    telling, because equal tensors of different layers are merged into one.
+    """
+    labels = (site.op.name, *site.op.inputs[1:])
     wanted = [part.split("#")[0] for part in keras.id.split("/")]
-    return any(_ends_with(label, wanted) for label in (site.op.name, *site.op.inputs[1:]))
+    return slot < len(labels) and _same_form(keras, site) and _ends_with(labels[slot], wanted)
 
 
 def _ends_with(label: str, wanted: list[str]) -> bool:

@@ -118,10 +118,11 @@ def input_specs(model: ModelProto, input_shapes: InputShapes) -> list[InputSpec]
     """Return the inputs that a model must be given (weights have values of their own)."""
     weights = {tensor.name for tensor in model.graph.initializer}
     values = [value for value in model.graph.input if value.name not in weights]
-    chosen = input_shapes.by_name([value.name for value in values], "the model")
+    declared = {value.name: tensor_info(value.type) for value in values}
+    chosen = input_shapes.by_name(declared, "the model")
     specs = []
     for value in values:
-        info = tensor_info(value.type)
+        info = declared[value.name]
         shape = chosen[value.name].shape if value.name in chosen else info.shape
         if shape is None:
             raise UsageError(f"input '{value.name}' has no known rank; give it with --input-shape")

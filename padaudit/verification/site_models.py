@@ -68,17 +68,13 @@ def onnx_site_model(
     weights : SiteWeights
         Replace the model's own.
     """
-    conv = _copy(site.op.origin.node)
+    conv = _nameless(site.op.origin.node, "x", "y")
     nodes, constants = [conv], _weight_tensors(weights)
     pad = graph.producer(site.op.inputs[0])
     if pad is not None and pad.op_type == "Pad":
-        nodes = [_pad_node(pad), conv]
-        container = container_of(document.model, pad.origin)
-        values = (_constant(container, name) for name in pad.inputs[1:] if name)
-        constants += [_as_float32(value) for value in values if value is not None]
+        nodes = [_nameless(pad.origin.node, "x", "padded"), conv]
         conv.input[0] = "padded"
-    else:
-        conv.input[0] = "x"
+        constants += _pad_constants(document, pad, nodes[0])
     conv.input[1] = "w"
     if len(conv.input) > 2:
         conv.input[2] = "b"
@@ -87,7 +83,7 @@ def onnx_site_model(
             attribute.i = weights.group
     opset = max(opset_at(document.model, site.op.origin), 7)
     rank = weights.kernel.ndim
-    return _model(nodes, conv.output[0], constants, rank, opset, document.model.ir_version)
+    return _model(nodes, "y", constants, rank, opset, document.model.ir_version)
 
 
 def explicit_site_model(window: Window, weights: SiteWeights, pads: tuple[AxisPads, ...]) -> bytes:
@@ -129,11 +125,25 @@ def _weight_tensors(weights: SiteWeights) -> list[TensorProto]:
     ]
 
 
-def _pad_node(pad: Op) -> NodeProto:
-    node = _copy(pad.origin.node)
-    node.input[0] = "x"
-    node.output[0] = "padded"
-    return node
+def _nameless(node: NodeProto, source: str, target: str) -> NodeProto:
+    """Copy what a node does, without what it is called: equal forms become equal bytes."""
+    copy = NodeProto(op_type=node.op_type, domain=node.domain)
+    copy.attribute.extend(sorted(node.attribute, key=lambda item: item.name))
+    copy.input.extend([source, *node.input[1:]])
+    copy.output.append(target)
+    return copy
+
+
+def _pad_constants(document: OnnxDocument, pad: Op, node: NodeProto) -> list[TensorProto]:
+    """Return the constants that a Pad reads, renamed in it by their slot."""
+    container = container_of(document.model, pad.origin)
+    found = []
+    for slot, name in enumerate(pad.inputs[1:], start=1):
+        value = _constant(container, name) if name else None
+        if value is not None:
+            node.input[slot] = value.name = f"constant_{slot}"
+            found.append(_as_float32(value))
+    return found
 
 
 def _constant(container: Container, name: str) -> TensorProto | None:
@@ -160,12 +170,6 @@ def _as_float32(tensor: TensorProto) -> TensorProto:
         return tensor
     value = numpy_helper.to_array(tensor).astype(np.float32)
     return numpy_helper.from_array(value, tensor.name)
-
-
-def _copy(node: NodeProto) -> NodeProto:
-    copy = NodeProto()
-    copy.CopyFrom(node)
-    return copy
 
 
 def _model(

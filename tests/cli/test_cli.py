@@ -567,7 +567,9 @@ def test_explain_a_site_shows_its_own_numbers(here: Any) -> None:
         (["missing.h5", "stem"], "no such file"),
     ],
 )
-def test_explain_of_nothing_is_refused(arguments: list[str], says: str, tmp_path: Path, here: Any) -> None:
+def test_explain_of_nothing_is_refused(
+    arguments: list[str], says: str, tmp_path: Path, here: Any
+) -> None:
     result = here("explain", *arguments, cwd=tmp_path)
     assert result.returncode == 2
     (line,) = result.stderr.splitlines()

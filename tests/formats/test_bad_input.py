@@ -10,7 +10,7 @@ import subprocess
 import sys
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -225,25 +225,6 @@ BAD: dict[str, tuple[Callable[[Path], Path], str]] = {
         "cycle",
     ),
 }
-KNOWN_BUGS = {
-    "keras: a missing output": "an output that no layer makes is not noticed",
-    "a shape of another rank": "an --input-shape of another rank than the input's is taken",
-    "deflated.keras": "zlib.error of a damaged deflate stream is not caught",
-    "nested.onnx": "a name that is not UTF-8 is bytes, and no part of a path",
-    "keras 3": "wrong types in the config are not refused",
-    "keras 2": "wrong types in the config are not refused",
-    "keras 1": "wrong types in the config are not refused",
-}
-
-
-def with_known_bugs(cases: Iterable[str]) -> list[Any]:
-    """Return the cases, those that show a known bug as expected failures."""
-    return [
-        pytest.param(case, marks=pytest.mark.xfail(strict=True, reason=KNOWN_BUGS[case]))
-        if case in KNOWN_BUGS
-        else case
-        for case in cases
-    ]
 
 
 COMMANDS = {"check": ["check"], "rewrite": ["rewrite", "--explicit"]}
@@ -281,7 +262,7 @@ def assert_refused(process: subprocess.Popen[str], *says: str) -> None:
     assert "Traceback" not in line
 
 
-@pytest.mark.parametrize("case", with_known_bugs(BAD))
+@pytest.mark.parametrize("case", BAD)
 def test_bad_input_is_refused_in_one_line(case: str, tmp_path: Path) -> None:
     make, says = BAD[case]
     path = make(tmp_path)
@@ -338,7 +319,7 @@ BAD_OPTIONS: dict[str, tuple[list[str], list[str]]] = {
 }
 
 
-@pytest.mark.parametrize("case", with_known_bugs(BAD_OPTIONS))
+@pytest.mark.parametrize("case", BAD_OPTIONS)
 def test_bad_options_are_refused_in_one_line(case: str, good: Path, tmp_path: Path) -> None:
     options, says = BAD_OPTIONS[case]
     before = listing(tmp_path)
@@ -404,7 +385,6 @@ def deflated() -> bytes:
     return buffer.getvalue()
 
 
-@pytest.mark.xfail(strict=True, reason=KNOWN_BUGS["nested.onnx"])
 def test_names_that_are_not_utf_8_are_read_or_refused(tmp_path: Path) -> None:
     path = tmp_path / "m.onnx"
     data = (FIXTURES / "auto-pad-nested.onnx").read_bytes()
@@ -430,7 +410,7 @@ FUZZED: dict[str, Callable[[], bytes]] = {
 }
 
 
-@pytest.mark.parametrize("name", with_known_bugs(FUZZED))
+@pytest.mark.parametrize("name", FUZZED)
 def test_damaged_files_are_read_or_refused(name: str, tmp_path: Path) -> None:
     original = FUZZED[name]()
     path = tmp_path / name
@@ -444,7 +424,6 @@ def test_damaged_files_are_read_or_refused(name: str, tmp_path: Path) -> None:
     run()
 
 
-@pytest.mark.xfail(strict=True, reason=KNOWN_BUGS["deflated.keras"])
 def test_a_damaged_deflate_stream_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "m.keras"
     data = bytearray(deflated())
@@ -504,9 +483,7 @@ def keras_configs() -> dict[str, dict[str, Any]]:
     return configs
 
 
-@pytest.mark.parametrize(
-    "dialect", with_known_bugs(["keras 3", "keras 2", "keras 2 sequential", "keras 1"])
-)
+@pytest.mark.parametrize("dialect", ["keras 3", "keras 2", "keras 2 sequential", "keras 1"])
 def test_configs_with_wrong_values_are_read_or_refused(dialect: str, tmp_path: Path) -> None:
     original = keras_configs()[dialect]
     where = list(places(original))
@@ -581,7 +558,6 @@ WRONG: dict[str, tuple[str, tuple[str | int, ...], Any]] = {
 }
 
 
-@pytest.mark.xfail(strict=True, reason=KNOWN_BUGS["keras 3"])
 @pytest.mark.parametrize("case", WRONG)
 def test_a_config_with_a_wrong_value_is_read_or_refused(case: str, tmp_path: Path) -> None:
     dialect, place, value = WRONG[case]

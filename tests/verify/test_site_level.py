@@ -239,7 +239,6 @@ def edge_mode(result: ModelProto) -> None:
     pad.attribute.append(helper.make_attribute("mode", "edge"))
 
 
-@pytest.mark.xfail(strict=True, reason="the signature of a site leaves the Pad's content out")
 @pytest.mark.parametrize(
     "mutate",
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -88,7 +89,15 @@ def read_archive(path: Path) -> KerasDocument:
                 raise InputError(path, cause, _RETRAIN)
             raw = _member(archive, CONFIG_MEMBER, path)
             version = _version(archive, path)
-    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as error:
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        OSError,
+        EOFError,
+        NotImplementedError,
+        RuntimeError,
+        ValueError,
+    ) as error:
         cause = f"the archive is truncated or damaged ({_first_line(error)})"
         raise InputError(path, cause, "copy or download it again") from error
     return KerasDocument(path, "keras-v3", parse_config(raw, path), version)

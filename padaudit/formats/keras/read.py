@@ -81,11 +81,9 @@ class _Builder:
         """Build the outermost model from its own input layers and the user's shapes."""
         layers = {layer.name: layer for layer in spec.layers}
         names = [ref.layer for ref in spec.inputs]
-        chosen = self.input_shapes.by_name(names, self.where)
-        shapes = [
-            chosen.get(ref.layer) or _declared(layers.get(ref.layer), self.where)
-            for ref in spec.inputs
-        ]
+        declared = [_declared(layers.get(name), self.where) for name in names]
+        chosen = self.input_shapes.by_name(dict(zip(names, declared, strict=True)), self.where)
+        shapes = [chosen.get(name, info) for name, info in zip(names, declared, strict=True)]
         return self.model(spec, shapes, depth=0)
 
     def model(self, spec: ModelSpec, shapes: Sequence[TensorInfo], depth: int) -> Graph:
@@ -107,6 +105,9 @@ class _Builder:
     def _add_ops(self, graph: Graph, spec: ModelSpec, offsets: Mapping[str, int]) -> None:
         outputs = _output_counts(spec, offsets)
         names = {layer.name for layer in spec.layers}
+        for ref in (*spec.inputs, *spec.outputs):
+            if ref.layer not in names:
+                raise ConfigError(f"its input or output layer '{ref.layer}' does not exist")
         for position, layer in enumerate(spec.layers):
             for index, call in enumerate(layer.calls):
                 for ref in call.inputs:

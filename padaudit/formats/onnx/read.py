@@ -59,8 +59,9 @@ def read_graph(document: OnnxDocument, input_shapes: InputShapes) -> Graph:
     where = str(document.path or "the model")
     model = document.model
     weights = {tensor.name for tensor in model.graph.initializer}
-    names = [value.name for value in model.graph.input if value.name not in weights]
-    chosen = input_shapes.by_name(names, where)
+    given = [value for value in model.graph.input if value.name not in weights]
+    declared = {value.name: shapes.tensor_info(value.type) for value in given}
+    chosen = input_shapes.by_name(declared, where)
     inferred, failure = shapes.infer(shapes.override_inputs(model, chosen) if chosen else model)
     reader = _Reader(where, inferred, failure)
     return reader.graph(model.graph, inferred.graph, (("graph",),), None)
