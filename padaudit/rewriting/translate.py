@@ -13,6 +13,7 @@ from padaudit.formats.keras.write import write_keras
 from padaudit.formats.onnx.document import read_onnx
 from padaudit.formats.onnx.write import write_onnx
 from padaudit.ir.dims import Open
+from padaudit.ir.walk import walk
 from padaudit.rewriting.edit import Edit, Plan
 from padaudit.rewriting.plan import make_plan
 from padaudit.rewriting.run import (
@@ -71,7 +72,8 @@ def rewrite_translated(
         if rewritten.onnx is None:
             cause = rewritten.errors[0] if rewritten.errors else "it could not be translated"
             raise InputError(source, cause, "write a Keras file instead (no translation needed)")
-        settled = settle(read_onnx(rewritten.onnx), plan.edits, options.style)
+        names = {visit.op.name.split("#")[0] for visit in walk(model.graph)}
+        settled = settle(read_onnx(rewritten.onnx), plan.edits, names, options.style)
         aside = scratch / "settled.onnx"
         write_onnx(settled.document, aside, scratch)
         verification = _prove(model, explicit, aside, plan, (original, feeds), options)

@@ -7,7 +7,8 @@ whatever was fused into them. Here each site's node gets the site's name back, a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+import re
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from padaudit.audit.sites import find_sites
@@ -17,7 +18,7 @@ from padaudit.formats.onnx.read import read_graph
 from padaudit.formats.shape_options import InputShapes
 from padaudit.ir.graph import Graph
 from padaudit.ir.op import Op
-from padaudit.ir.site import Family, PaddingSite
+from padaudit.ir.site import Family, PaddingSite, Window
 from padaudit.padding.amounts import AxisPads
 from padaudit.rewriting.edit import Edit, Kept
 
@@ -44,7 +45,9 @@ class Translated:
     kept: tuple[Kept, ...]
 
 
-def settle(translated: OnnxDocument, edits: Sequence[Edit], style: str) -> Translated:
+def settle(
+    translated: OnnxDocument, edits: Sequence[Edit], layers: Collection[str], style: str
+) -> Translated:
     """Find the sites of a Keras model in its translation and make their padding explicit.
 
     Parameters
@@ -53,6 +56,8 @@ def settle(translated: OnnxDocument, edits: Sequence[Edit], style: str) -> Trans
         What tf2onnx made of the explicit Keras model.
     edits : sequence of Edit
         The edits that made the Keras model explicit.
+    layers : collection of str
+        Names of all layers of the Keras model.
     style : str
         ``pad`` or ``attrs``.
     """
@@ -61,7 +66,7 @@ def settle(translated: OnnxDocument, edits: Sequence[Edit], style: str) -> Trans
     sites = [site for site in find_sites(graph) if site.family is Family.CONV and not site.scope]
     editor = GraphEditor(document.model)
     found, kept = [], []
-    matches = _match(edits, sites)
+    matches = _match(edits, sites, layers)
     for edit in edits:
         node_site = matches.get(edit.site.id)
         if node_site is None:
@@ -109,18 +114,20 @@ def _pad_ahead(graph: Graph, op: Op) -> Op | None:
     return producer if producer is not None and producer.op_type == "Pad" else None
 
 
-def _match(edits: Sequence[Edit], sites: Sequence[PaddingSite]) -> dict[str, PaddingSite]:
+def _match(
+    edits: Sequence[Edit], sites: Sequence[PaddingSite], known: Collection[str]
+) -> dict[str, PaddingSite]:
     """Pair sites with nodes: by the layer's name, then by form where that leaves no choice."""
     matches: dict[str, PaddingSite] = {}
     free = list(sites)
     for slot in range(3):
         for edit in edits:
-            named = [site for site in free if _is_named(edit.site, site, slot)]
+            named = [site for site in free if _is_named(edit.site, site, slot, known)]
             if edit.site.id not in matches and len(named) == 1:
                 matches[edit.site.id] = named[0]
                 free.remove(named[0])
     rest = [edit for edit in edits if edit.site.id not in matches]
-    for members in _grouped(rest, lambda edit: (_form(edit.site), edit.pads)).values():
+    for members in _grouped(rest, _form_and_pads).values():
         edit = members[0]
         candidates = [
             site
@@ -134,7 +141,7 @@ def _match(edits: Sequence[Edit], sites: Sequence[PaddingSite]) -> dict[str, Pad
     return matches
 
 
-def _is_named(keras: PaddingSite, site: PaddingSite, slot: int) -> bool:
+def _is_named(keras: PaddingSite, site: PaddingSite, slot: int, known: Collection[str]) -> bool:
     """Tell whether a node carries the path of a Keras layer.
 
     Slot 0 is the node's own name, 1 that of its weights, 2 that of its bias: the least
@@ -142,31 +149,41 @@ def _is_named(keras: PaddingSite, site: PaddingSite, slot: int) -> bool:
     """
     labels = (site.op.name, *site.op.inputs[1:])
     wanted = [part.split("#")[0] for part in keras.id.split("/")]
-    return slot < len(labels) and _same_form(keras, site) and _ends_with(labels[slot], wanted)
+    return slot < len(labels) and _same_form(keras, site) and _leads(labels[slot], wanted, known)
 
 
-def _ends_with(label: str, wanted: list[str]) -> bool:
-    """Find the wanted names, in order, among a label's parts (``layer`` or ``layer_1``)."""
-    parts = label.replace(":", "/").split("/")
-    at = 0
-    for name in wanted:
-        at = next((i + 1 for i in range(at, len(parts)) if parts[i] in (name, f"{name}_1")), 0)
-        if not at:
-            return False
-    return True
+def _leads(label: str, wanted: list[str], known: Collection[str]) -> bool:
+    """Find the wanted layers, in order, among the parts of a label."""
+    parts = iter(_layer_of(part, known) for part in label.replace(":", "/").split("/"))
+    return all(name in parts for name in wanted)
+
+
+def _layer_of(part: str, known: Collection[str]) -> str:
+    """Return the layer that a part of a name stands for: TensorFlow numbers repeated names.
+
+    >>> _layer_of("conv_1", {"conv", "conv_1"}), _layer_of("conv_1_2", {"conv", "conv_1"})
+    ('conv', 'conv_1')
+    """
+    bare = re.sub(r"_\d+$", "", part)
+    return bare if bare in known else part
 
 
 def _same_form(keras: PaddingSite, site: PaddingSite) -> bool:
-    return bool(keras.window) and _form(keras, len(site.spatial_axes)) == _form(site)
+    """Compare windows; a 1-D one is translated to a 2-D one whose first axis means nothing."""
+    ours, theirs = keras.window, site.window
+    if ours is None or theirs is None or theirs.rank < ours.rank:
+        return False
+    lifted = theirs.rank - ours.rank
+    return set(theirs.kernel_shape[:lifted]) <= {1} and _form(theirs, lifted) == _form(ours, 0)
 
 
-def _form(site: PaddingSite, rank: int | None = None) -> tuple[tuple[int, ...], ...]:
-    """Kernel, strides and dilations, with leading ones up to ``rank``."""
-    window = site.window
-    if window is None:
-        return ()
-    ones = (1,) * ((rank or window.rank) - window.rank)
-    return (ones + window.kernel_shape, ones + window.strides, ones + window.dilations)
+def _form(window: Window, lifted: int) -> tuple[tuple[int, ...], ...]:
+    settings = (window.kernel_shape, window.strides, window.dilations)
+    return tuple(values[lifted:] for values in settings)
+
+
+def _form_and_pads(edit: Edit) -> Hashable:
+    return edit.site.window, edit.pads
 
 
 def _grouped(edits: Iterable[Edit], key: Callable[[Edit], Hashable]) -> dict[Hashable, list[Edit]]:

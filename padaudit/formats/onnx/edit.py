@@ -69,7 +69,7 @@ class GraphEditor:
     def __init__(self, model: ModelProto) -> None:
         self.model = model
         self._insertions: list[_Insertion] = []
-        self._taken = set(_names(model))
+        self._nodes, self._tensors = _names(model)
 
     def node(self, origin: NodeOrigin) -> NodeProto:
         """Return the model's own node at an origin."""
@@ -82,7 +82,7 @@ class GraphEditor:
         container = container_of(self.model, origin)
         node = container.node[origin.index]
         name = self.claim(f"{node.name or edit.site.op.name}/pad")
-        padded = self.claim(f"{node.input[0]}/{name}")
+        padded = _free(f"{node.input[0]}/{name}", self._tensors)
         opset = opset_at(self.model, origin)
         if opset < _PAD_INPUTS_OPSET:
             pad = helper.make_node(
@@ -119,8 +119,10 @@ class GraphEditor:
         pads = np.asarray(_full_pads(edit), np.int64)
         element = ELEMENT_TYPES[edit.site.dtype or "float32"]
         return (
-            helper.make_tensor(self.claim(f"{name}/pads"), TensorProto.INT64, pads.shape, pads),
-            helper.make_tensor(self.claim(f"{name}/value"), element, (), [0.0]),
+            helper.make_tensor(
+                _free(f"{name}/pads", self._tensors), TensorProto.INT64, pads.shape, pads
+            ),
+            helper.make_tensor(_free(f"{name}/value", self._tensors), element, (), [0.0]),
         )
 
     def _placed(
@@ -141,13 +143,17 @@ class GraphEditor:
             pad.metadata_props.add(key="padaudit.strategy", value=edit.strategy)
 
     def claim(self, wanted: str) -> str:
-        """Return a name that nothing in the model has yet, and take it."""
-        name, count = wanted, 1
-        while name in self._taken:
-            count += 1
-            name = f"{wanted}_{count}"
-        self._taken.add(name)
-        return name
+        """Return a name that no node has yet, and take it."""
+        return _free(wanted, self._nodes)
+
+
+def _free(wanted: str, taken: set[str]) -> str:
+    name, count = wanted, 1
+    while name in taken:
+        count += 1
+        name = f"{wanted}_{count}"
+    taken.add(name)
+    return name
 
 
 def _full_pads(edit: Edit) -> list[int]:
@@ -159,22 +165,26 @@ def _full_pads(edit: Edit) -> list[int]:
     return full
 
 
-def _names(model: ModelProto) -> Iterator[str]:
-    yield from _graph_names(model.graph)
-    for function in model.functions:
-        yield from (*function.input, *function.output)
-        yield from _node_names(function)
+def _names(model: ModelProto) -> tuple[set[str], set[str]]:
+    """Return the names of all nodes and of all tensors, wherever they stand."""
+    nodes: set[str] = set()
+    tensors: set[str] = set()
+    for container in _containers(model):
+        nodes.update(node.name for node in container.node)
+        for node in container.node:
+            tensors.update(node.input, node.output)
+        if isinstance(container, GraphProto):
+            for group in (container.input, container.output, container.initializer):
+                tensors.update(item.name for item in group)
+            tensors.update(value.name for value in container.value_info)
+        else:
+            tensors.update(container.input, container.output)
+    return nodes, tensors
 
 
-def _graph_names(graph: GraphProto) -> Iterator[str]:
-    for group in (graph.input, graph.output, graph.initializer, graph.value_info):
-        yield from (item.name for item in group)
-    yield from _node_names(graph)
-
-
-def _node_names(container: Container) -> Iterator[str]:
-    for node in container.node:
-        yield node.name
-        yield from (*node.input, *node.output)
-        for _, body in bodies(node):
-            yield from _graph_names(body)
+def _containers(model: ModelProto) -> Iterator[Container]:
+    pending: list[Container] = [model.graph, *model.functions]
+    while pending:
+        container = pending.pop()
+        yield container
+        pending += [body for node in container.node for _, body in bodies(node)]
