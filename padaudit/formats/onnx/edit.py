@@ -81,7 +81,7 @@ class GraphEditor:
         origin: NodeOrigin = edit.site.op.origin
         container = container_of(self.model, origin)
         node = container.node[origin.index]
-        name = self.claim(f"{node.name or edit.site.op.name}/pad")
+        name = _free(f"{node.name or edit.site.op.name}/pad", self._nodes, self._tensors)
         padded = _free(f"{node.input[0]}/{name}", self._tensors)
         opset = opset_at(self.model, origin)
         if opset < _PAD_INPUTS_OPSET:
@@ -147,9 +147,10 @@ class GraphEditor:
         return _free(wanted, self._nodes)
 
 
-def _free(wanted: str, taken: set[str]) -> str:
+def _free(wanted: str, taken: set[str], *others: set[str]) -> str:
+    """Return a name that is in none of the sets, and add it to the first."""
     name, count = wanted, 1
-    while name in taken:
+    while any(name in names for names in (taken, *others)):
         count += 1
         name = f"{wanted}_{count}"
     taken.add(name)
