@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from padaudit.audit.sites import find_sites
 from padaudit.formats.onnx.document import OnnxDocument
-from padaudit.formats.onnx.edit import GraphEditor, clear_padding, copied
+from padaudit.formats.onnx.edit import GraphEditor, clear_padding, copied, write_pads
 from padaudit.formats.onnx.read import read_graph
 from padaudit.formats.shape_options import InputShapes
 from padaudit.ir.graph import Graph
@@ -89,8 +89,10 @@ def _place(
     own = site.pads or ()
     if own == wanted or not edit.adds_padding:
         node.name = editor.claim(edit.site.id)
-        if style == "pad" and edit.adds_padding:
-            clear_padding(node)
+        clear_padding(node)
+        if style == "attrs" and edit.adds_padding:
+            write_pads(node, wanted)
+        elif edit.adds_padding:
             editor.pad_before(Edit(replace(site, id=edit.site.id), STRATEGY, wanted))
         return None
     pad = _pad_ahead(graph, site.op)

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 SOURCE_RTOL: Final = 1e-4
 """Relative to the largest magnitude of an output: two runtimes sum in different orders."""
 
+_ROUNDINGS: Final = 8
+"""Tolerance in roundings of an output's type, where that is coarser (float16)."""
+
 Feeds = dict[str, Array]
 
 
@@ -161,4 +164,5 @@ def _scaled(reference: Array, result: Array, tolerance: Tolerance) -> Difference
     if tolerance.rtol == 0.0 or reference.size == 0 or reference.dtype.kind != "f":
         return compare_arrays(result, reference, tolerance.rtol, tolerance.atol)
     scale = float(np.nan_to_num(np.abs(reference.astype(np.float64))).max())
-    return compare_arrays(result, reference, 0.0, tolerance.atol + tolerance.rtol * scale)
+    rtol = max(tolerance.rtol, _ROUNDINGS * float(np.finfo(reference.dtype).eps))
+    return compare_arrays(result, reference, 0.0, tolerance.atol + rtol * scale)

@@ -43,11 +43,35 @@ def three_dimensional() -> Any:
     return keras.Model(volume, layers.Add()([x, y]))
 
 
+def sequential() -> Any:
+    """Return a Sequential with an even kernel and unequal strides, in half precision."""
+    layers = keras.layers
+    return keras.Sequential(
+        [
+            keras.Input((11, 8, 3), name="image"),
+            layers.Conv2D(4, (2, 3), strides=(3, 2), padding="same", dtype="mixed_float16"),
+            layers.Conv2D(5, (3, 2), padding="same", dtype="mixed_float16"),
+        ]
+    )
+
+
+def shared() -> Any:
+    """Return a model that calls one layer at two sizes: unequal amounts per call."""
+    small, large = keras.Input((9, 8, 3), name="small"), keras.Input((12, 7, 3), name="large")
+    conv = keras.layers.Conv2D(4, (3, 4), strides=(2, 3), padding="same", name="shared")
+    return keras.Model([small, large], [conv(small), conv(large)])
+
+
 def build(name: str) -> Any:
     """Return a model with distinct random weights, batch statistics included."""
     keras.backend.clear_session()
     keras.utils.set_random_seed(5)
-    makers = {"1-D": one_dimensional, "3-D": three_dimensional}
+    makers = {
+        "1-D": one_dimensional,
+        "3-D": three_dimensional,
+        "Sequential": sequential,
+        "shared": shared,
+    }
     maker = makers.get(name)
     model = maker() if maker else getattr(keras.applications, name)(weights=None)
     rng = np.random.default_rng(5)
@@ -70,8 +94,10 @@ def test_keras_output_of_architectures(name: str, suffix: str, tmp_path: Path) -
     keras_output(build(name), tmp_path / f"model{suffix}")
 
 
-@pytest.mark.parametrize("name", ["1-D", "3-D"])
-@pytest.mark.parametrize("style", ["pad", "attrs"])
+@pytest.mark.parametrize(
+    ("name", "style"),
+    [("1-D", "pad"), ("3-D", "attrs"), ("Sequential", "pad"), ("shared", "attrs")],
+)
 def test_onnx_output(name: str, style: str, tmp_path: Path) -> None:
     onnx_output(build(name), tmp_path / "model.keras", style)
 

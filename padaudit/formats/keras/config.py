@@ -289,7 +289,9 @@ def _refs(value: Any) -> Iterator[TensorRef]:
     if _is_ref(value):
         yield _ref(value)
     elif isinstance(value, list | dict):
-        for item in value.values() if isinstance(value, dict) else value:
+        # Keras flattens named inputs and outputs by their names.
+        ordered = (value[key] for key in sorted(value)) if isinstance(value, dict) else value
+        for item in ordered:
             yield from _refs(item)
 
 

@@ -103,15 +103,22 @@ def _predict(model: Any, folder: Path, index: int, file: TaskFile) -> None:
 
     for number, feed in enumerate(file.feeds):
         arrays = list(load_arrays(folder / feed))
-        outputs = model(arrays if len(arrays) > 1 else arrays[0], training=False)
+        named = getattr(model, "_inputs_struct", None)
+        structure = named if isinstance(named, dict) else arrays
+        given = tree.pack_sequence_as(structure, arrays)
+        outputs = model(given if len(arrays) > 1 else arrays[0], training=False)
         values = [numpy.asarray(value) for value in tree.flatten(outputs)]
         save_arrays(outputs_file(folder, index, number), values)
 
 
 def _translate(model: Any, target: str, file: TaskFile) -> None:
+    import keras
     import tensorflow
     import tf2onnx
 
+    if isinstance(model, keras.Sequential):
+        # tf2onnx asks for the outputs by names that a Sequential of Keras 3 does not have.
+        model = keras.Model(model.inputs, model.outputs, name=model.name)
     signature = None
     if file.input_shapes is not None:
         signature = [
