@@ -46,16 +46,17 @@ class UsageError(PadauditError):
 
 @dataclass
 class MissingDependencyError(PadauditError):
-    """A package that an extra of padaudit brings is not installed."""
+    """A package that padaudit, or the extra that is named, brings is not installed."""
 
     package: str
     purpose: str
-    extra: str
+    extra: str = ""
 
     def __str__(self) -> str:
+        what = f"'padaudit[{self.extra}]'" if self.extra else self.package
         return (
             f"{self.purpose} needs {self.package}, which is not installed; "
-            f"install it with: pip install 'padaudit[{self.extra}]'."
+            f"install it with: pip install {what}."
         )
 
 

@@ -6,6 +6,8 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -20,7 +22,49 @@ def module_command(module: str, folder: Path) -> list[str]:
     return [sys.executable, "-P", "-m", module, str(folder)]
 
 
-def module_environment() -> dict[str, str]:
+@contextmanager
+def running(module: str, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a module of padaudit on a folder; it is stopped when the block ends.
+
+    It starts in the folder, reads no standard input, and writes its errors to a file there.
+    """
+    with (folder / _STDERR).open("wb") as errors:
+        process = subprocess.Popen(
+            module_command(module, folder),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+            cwd=folder,
+            env=_environment(),
+            start_new_session=True,
+        )
+    try:
+        yield process
+    finally:
+        _stop(process)
+
+
+def run_module(module: str, folder: Path, timeout: float) -> str:
+    """Run a module on a folder to its end; return how it ended, as a clause."""
+    with running(module, folder) as process:
+        try:
+            process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            return f"was stopped after {timeout:g} s"
+    return ending_of(process, folder)
+
+
+def ending_of(process: subprocess.Popen[bytes], folder: Path) -> str:
+    """Return how a process ended, as a clause: ``died with SIGSEGV``."""
+    code = process.returncode
+    if code >= 0:
+        return f"ended with exit code {code}: {_last_words(folder / _STDERR)}"
+    if -code == getattr(signal, "SIGKILL", None):
+        return "died with SIGKILL, which is how the system ends a process that eats memory"
+    return f"died with {signal.Signals(-code).name}"
+
+
+def _environment() -> dict[str, str]:
     """Return an environment in which the child finds this very padaudit."""
     root = Path(__file__).resolve().parents[1]
     if root.name in {"site-packages", "dist-packages"}:
@@ -29,7 +73,7 @@ def module_environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": search}
 
 
-def stop(process: subprocess.Popen[bytes]) -> None:
+def _stop(process: subprocess.Popen[bytes]) -> None:
     """Kill a process and all that it started."""
     if process.poll() is not None:
         return
@@ -38,38 +82,6 @@ def stop(process: subprocess.Popen[bytes]) -> None:
     else:
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-
-
-def ending_of(process: subprocess.Popen[bytes], stderr: Path) -> str:
-    """Return how a process ended, as a clause: ``died with SIGSEGV``."""
-    code = process.returncode
-    if code >= 0:
-        return f"ended with exit code {code}: {_last_words(stderr)}"
-    if -code == getattr(signal, "SIGKILL", None):
-        return "died with SIGKILL, which is how the system ends a process that eats memory"
-    return f"died with {signal.Signals(-code).name}"
-
-
-def run_module(module: str, folder: Path, timeout: float) -> str:
-    """Run a module on a folder to its end; return how it ended, as a clause."""
-    stderr = folder / _STDERR
-    with stderr.open("wb") as errors:
-        process = subprocess.Popen(
-            module_command(module, folder),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=errors,
-            cwd=folder,
-            env=module_environment(),
-            start_new_session=True,
-        )
-    try:
-        process.wait(timeout)
-    except subprocess.TimeoutExpired:
-        return f"was stopped after {timeout:g} s"
-    finally:
-        stop(process)
-    return ending_of(process, stderr)
 
 
 def _last_words(stderr: Path) -> str:

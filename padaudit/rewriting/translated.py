@@ -87,7 +87,7 @@ def _place(
     wanted = _onnx_pads(edit.pads, len(site.spatial_axes))
     node = editor.node(site.op.origin)
     own = site.pads or ()
-    if own == wanted or not edit.adds_padding:
+    if own == wanted:
         node.name = editor.claim(edit.site.id)
         clear_padding(node)
         if style == "attrs" and edit.adds_padding:

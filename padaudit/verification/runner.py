@@ -5,8 +5,7 @@ from __future__ import annotations
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -16,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from padaudit.errors import MissingDependencyError
-from padaudit.subprocesses import ending_of, module_command, module_environment, stop
+from padaudit.subprocesses import ending_of, running
 from padaudit.verification.worker import (
     JOB_FILE,
     RUNTIME_FILE,
@@ -141,31 +140,10 @@ def _prepare(folder: Path, index: int, job: Job) -> JobRecord:
 
 def _run_worker(folder: Path, pending: Sequence[JobRecord], timeout: float) -> str:
     """Return how the process ended, as a clause that can follow "onnxruntime"."""
-    with _worker(folder) as process:
+    with running("padaudit.verification.worker", folder) as process:
         if not _wait(process, folder, pending, timeout):
             return f"was stopped after {timeout:g} s, the timeout for one job"
-    return ending_of(process, folder / _STDERR)
-
-
-@contextmanager
-def _worker(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    with (folder / _STDERR).open("wb") as stderr:
-        process = subprocess.Popen(
-            module_command("padaudit.verification.worker", folder),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=stderr,
-            cwd=folder,
-            env=module_environment(),
-            start_new_session=True,
-        )
-    try:
-        yield process
-    finally:
-        stop(process)
-
-
-_STDERR: Final = "stderr.txt"
+    return ending_of(process, folder)
 
 
 def _wait(
@@ -199,7 +177,7 @@ def _collect(folder: Path, pending: Sequence[JobRecord], ending: str) -> list[Ru
         return [_failure(f"onnxruntime could not be started: it {ending}", True)] * len(pending)
     runtime = msgspec.json.decode(runtime_file.read_bytes(), type=RuntimeRecord).runtime
     if runtime is None:
-        missing = MissingDependencyError("onnxruntime", "running a model", "verify")
+        missing = MissingDependencyError("onnxruntime", "running a model")
         return [_failure(str(missing), False)] * len(pending)
     outcomes: list[RunOutcome] = []
     for record in pending:

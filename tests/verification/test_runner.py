@@ -18,6 +18,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnx.external_data_helper import convert_model_to_external_data
 
+from padaudit import subprocesses
 from padaudit.verification import runner
 from padaudit.verification.runner import Job, RunOutcome, run
 
@@ -215,7 +216,7 @@ def dying_worker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, code: str) -> 
         """).replace("CODE", code)
     )
     monkeypatch.setattr(
-        runner, "module_command", lambda _, folder: [sys.executable, script, folder]
+        subprocesses, "module_command", lambda _, folder: [sys.executable, script, folder]
     )
 
 
@@ -254,7 +255,7 @@ def test_worker_that_does_not_start_fails_every_job_at_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     command = [sys.executable, "-c", "import nope"]
-    monkeypatch.setattr(runner, "module_command", lambda *_: command)
+    monkeypatch.setattr(subprocesses, "module_command", lambda *_: command)
     outcomes = run([NEGATE, NEGATE])
     assert {item.error for item in outcomes} == {
         "onnxruntime could not be started: it ended with exit code 1: "
