@@ -80,7 +80,9 @@ def rewrite_translated(
         written = allows_writing(verification, options)
         if written:
             publish(aside, target)
-    return RewriteResult(source, target, written, *_report(plan, settled, options), verification)
+    return RewriteResult(
+        source, target, written, _report(plan, settled, options), settled.created, verification
+    )
 
 
 def _run(
@@ -142,12 +144,7 @@ def _whole(
     return [*levels, compare_sources(original, results, tolerance, "onnxruntime", "onnxruntime")]
 
 
-def _report(plan: Plan, settled: Translated, options: Options) -> tuple[Plan, dict[str, str]]:
+def _report(plan: Plan, settled: Translated, options: Options) -> Plan:
     strategy = STRATEGY if options.style == "pad" else ATTRIBUTE_STRATEGY
     edits: tuple[Edit, ...] = tuple(replace(edit, strategy=strategy) for edit in settled.edits)
-    created = {
-        edit.site.id: f"{edit.site.id}/pad"
-        for edit in edits
-        if edit.adds_padding and options.style == "pad"
-    }
-    return Plan(edits, (*plan.kept, *settled.kept)), created
+    return Plan(edits, (*plan.kept, *settled.kept))

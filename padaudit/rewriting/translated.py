@@ -38,11 +38,14 @@ class Translated:
         The sites that were found, with their amounts as they stand in it.
     kept : tuple of Kept
         Sites that could not be found again, with the reason.
+    created : dict
+        Name of the Pad node by site id; equal Pads of one tensor are one node.
     """
 
     document: OnnxDocument
     edits: tuple[Edit, ...]
     kept: tuple[Kept, ...]
+    created: dict[str, str]
 
 
 def settle(
@@ -66,23 +69,29 @@ def settle(
     sites = [site for site in find_sites(graph) if site.family is Family.CONV and not site.scope]
     editor = GraphEditor(document.model)
     found, kept = [], []
+    created: dict[str, str] = {}
     matches = _match(edits, sites, layers)
     for edit in edits:
         node_site = matches.get(edit.site.id)
         if node_site is None:
             kept.append(Kept(edit.site, "its convolution could not be found in the translation"))
             continue
-        reason = _place(editor, graph, edit, node_site, style)
+        reason = _place(editor, graph, edit, node_site, style, created)
         if reason:
             kept.append(Kept(edit.site, reason))
         else:
             found.append(edit)
     editor.commit()
-    return Translated(document, tuple(found), tuple(kept))
+    return Translated(document, tuple(found), tuple(kept), created)
 
 
 def _place(
-    editor: GraphEditor, graph: Graph, edit: Edit, site: PaddingSite, style: str
+    editor: GraphEditor,
+    graph: Graph,
+    edit: Edit,
+    site: PaddingSite,
+    style: str,
+    created: dict[str, str],
 ) -> str | None:
     wanted = _onnx_pads(edit.pads, len(site.spatial_axes))
     node = editor.node(site.op.origin)
@@ -93,13 +102,17 @@ def _place(
         if style == "attrs" and edit.adds_padding:
             write_pads(node, wanted)
         elif edit.adds_padding:
-            editor.pad_before(Edit(replace(site, id=edit.site.id), STRATEGY, wanted))
+            named = Edit(replace(site, id=edit.site.id), STRATEGY, wanted)
+            created[edit.site.id] = editor.pad_before(named)
         return None
     pad = _pad_ahead(graph, site.op)
     if pad is None or any(map(any, own)):
         return f"its translation has the pads {own} where {wanted} are right"
     node.name = editor.claim(edit.site.id)
-    editor.node(pad.origin).name = editor.claim(f"{edit.site.id}/pad")
+    shared = editor.node(pad.origin)
+    if shared.name not in created.values():
+        shared.name = editor.claim(f"{edit.site.id}/pad")
+    created[edit.site.id] = shared.name
     return None
 
 
