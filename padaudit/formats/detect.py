@@ -53,20 +53,6 @@ def read_document(path: Path) -> Document:
         raise InputError(path, cause, _FORMATS) from error
 
 
-def read_model(path: Path, input_shapes: InputShapes) -> tuple[Document, Graph]:
-    """Read a model's definition and build its graph.
-
-    Raises
-    ------
-    InputError
-        See `read_document`; also if the definition is not a graph.
-    UsageError
-        If an input shape names no input.
-    """
-    document = read_document(path)
-    return document, build_graph(document, input_shapes)
-
-
 def build_graph(document: Document, input_shapes: InputShapes) -> Graph:
     """Build the graph of a document of either format."""
     if document.format == "onnx":

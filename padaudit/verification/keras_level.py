@@ -143,14 +143,8 @@ def _as_onnx(
     original: KerasRun, rewritten: KerasRun, feeds: Sequence[Feeds], options: Options
 ) -> Verification:
     if original.onnx is None or rewritten.onnx is None:
-        what, failed = (
-            ("the original", original)
-            if original.onnx is None
-            else (
-                "the rewritten model",
-                rewritten,
-            )
-        )
+        lost = original.onnx is None
+        what, failed = ("the original", original) if lost else ("the rewritten model", rewritten)
         error = failed.errors[0] if failed.errors else "there is no translation"
         return Verification(Status.UNVERIFIED, reason=f"{what} was not run whole: {error}")
     from padaudit.verification.proof import EXACT
