@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack
 
 from padaudit.audit.check import ModelReport, check_document
 from padaudit.audit.selection import Selection
@@ -13,15 +14,10 @@ from padaudit.errors import UsageError
 from padaudit.formats.detect import read_document
 from padaudit.formats.document import Document
 from padaudit.formats.shape_options import InputShapes, ShapeOption
-from padaudit.rewriting.run import (
-    Loaded,
-    Options,
-    RewriteResult,
-    apply_plan,
-    default_target,
-    loaded,
-    rewrite_file,
-)
+from padaudit.rewriting.apply import apply_plan
+from padaudit.rewriting.options import Options
+from padaudit.rewriting.plan import AUTO
+from padaudit.rewriting.run import Loaded, RewriteResult, default_target, loaded, rewrite_file
 
 if TYPE_CHECKING:
     from padaudit.verification.evidence import Verification
@@ -29,6 +25,20 @@ if TYPE_CHECKING:
 AnyPath = str | PathLike[str]
 Shapes = dict[str, ShapeOption] | ShapeOption | None
 _Model = TypeVar("_Model")
+
+
+class RewriteKeywords(TypedDict, total=False):
+    """Keywords of `rewrite`; their meaning and defaults are those of `Options`."""
+
+    style: str
+    verify: str
+    allow_unverified: bool
+    timeout: float
+    freeze: bool
+    observe: bool
+    opset: int | None
+    hoist: str | None
+    copy_data: bool
 
 
 def load(model: Any, input_shapes: Shapes = None) -> Loaded:
@@ -78,11 +88,9 @@ def rewrite(
     source: AnyPath,
     target: AnyPath | None = None,
     *,
-    style: str = "pad",
-    verify: str = "auto",
     input_shapes: Shapes = None,
-    allow_unverified: bool = False,
-    timeout: float = 600.0,
+    families: Iterable[str] | None = None,
+    **how: Unpack[RewriteKeywords],
 ) -> RewriteResult:
     """Write a model file with its implicit padding made explicit, and prove it.
 
@@ -92,16 +100,12 @@ def rewrite(
         A Keras or ONNX file.
     target : path, optional
         Where to write; the suffix chooses the format. Default ``NAME.explicit.SUFFIX``.
-    style : {"pad", "attrs"}
-        A padding operator in front, or the ONNX ``pads`` attribute.
-    verify : {"auto", "site", "model", "none"}
-        How far the proof goes.
     input_shapes : tuple or dict, optional
         Shape of the only input, or shapes by input name, batch axis first.
-    allow_unverified : bool
-        Write even if no proof could be run.
-    timeout : float
-        Seconds for one run of a model.
+    families : iterable of str, optional
+        The families of operators to rewrite (``conv``, ``max_pool``, ...); default all.
+    **how
+        See `RewriteKeywords`; each is an option of the command line too.
 
     Returns
     -------
@@ -113,12 +117,13 @@ def rewrite(
     InputError, UsageError, MissingDependencyError
         See `padaudit.rewriting.run.rewrite_file`.
     """
-    options = Options(style, verify, _shapes(input_shapes), allow_unverified, timeout)
+    chosen = None if families is None else frozenset(families)
+    options = Options(input_shapes=_shapes(input_shapes), families=chosen, **how)
     path = Path(source)
     return rewrite_file(path, Path(target) if target else default_target(path), options)
 
 
-def explicit(model: _Model, *, style: str = "pad", input_shapes: Shapes = None) -> _Model:
+def explicit(model: _Model, *, style: str = AUTO, input_shapes: Shapes = None) -> _Model:
     """Return a model in memory with its implicit padding made explicit.
 
     The step before an export, in one line: ``model = padaudit.explicit(model)``.
@@ -127,8 +132,9 @@ def explicit(model: _Model, *, style: str = "pad", input_shapes: Shapes = None) 
     ----------
     model : keras.Model or onnx.ModelProto
         It is not changed. A Keras model must be functional or sequential.
-    style : {"pad", "attrs"}
-        ONNX only: a Pad node in front, or the ``pads`` attribute.
+    style : {"auto", "pad", "attrs"}
+        ONNX only: a Pad node in front, the ``pads`` attribute, or either, whichever costs
+        nothing in onnxruntime.
     input_shapes : tuple or dict, optional
         Shape of the only input, or shapes by input name, batch axis first.
 
@@ -145,8 +151,9 @@ def explicit(model: _Model, *, style: str = "pad", input_shapes: Shapes = None) 
     from padaudit.rewriting.plan import make_plan
 
     read = load(model, input_shapes)
-    plan = make_plan(read.document, read.sites, style)
-    document = apply_plan(read.document, plan).document
+    wishes = Options(style).wishes
+    plan = make_plan(read.document, read.sites, style, wishes, read.graph)
+    document = apply_plan(read.document, plan, read.graph).document
     if read.document.format == "onnx":
         return document.model  # type: ignore[no-any-return]
     from padaudit.formats.keras.live import rebuilt

@@ -67,7 +67,7 @@ def onnx_transposed(draft: SiteDraft) -> PaddingSite:
 def _transposed(
     draft: SiteDraft, output: Callable[[int, int], int], odd_first: bool
 ) -> PaddingSite:
-    crops: list[AxisAmounts | None] = []
+    crops: list[tuple[AxisPads, int] | None] = []
     sizes: list[Dim] = []
     for axis, size in enumerate(draft.site.input_size):
         if not isinstance(size, int):
@@ -76,9 +76,14 @@ def _transposed(
             continue
         out = output(size, axis)
         full = _full(draft, size, axis)
-        crops.append(amounts.transposed_crop(full, out, odd_first)[0])
+        crops.append(amounts.transposed_crop(full, out, odd_first))
         sizes.append(out)
-    return replace(draft.site, amounts=tuple(crops), output_size=tuple(sizes))
+    return replace(
+        draft.site,
+        amounts=tuple(crop[0] if crop else None for crop in crops),
+        appended=tuple(crop[1] if crop else 0 for crop in crops),
+        output_size=tuple(sizes),
+    )
 
 
 def _full(draft: SiteDraft, size: int, axis: int) -> int:
@@ -90,12 +95,12 @@ def _full(draft: SiteDraft, size: int, axis: int) -> int:
 
 def _open_crop(
     draft: SiteDraft, output: Callable[[int, int], int], axis: int, odd_first: bool
-) -> AxisPads | None:
+) -> tuple[AxisPads, int] | None:
     """The crop of an open size: a constant where full and wanted sizes grow alike."""
     if draft.site.op.attributes.get("output_shape") is not None:
         return None
     crops = {
-        amounts.transposed_crop(_full(draft, n, axis), output(n, axis), odd_first)[0]
+        amounts.transposed_crop(_full(draft, n, axis), output(n, axis), odd_first)
         for n in (1, 2, 3)
     }
     return crops.pop() if len(crops) == 1 else None

@@ -31,7 +31,7 @@ def implicit(site: PaddingSite, graph: Graph) -> bool:
 @_predicate
 def explicit(site: PaddingSite, graph: Graph) -> bool:
     """The amounts stand in the model."""
-    return site.padding is Padding.EXPLICIT
+    return site.padding is Padding.EXPLICIT and not site.implicit
 
 
 @_predicate

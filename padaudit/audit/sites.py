@@ -18,6 +18,7 @@ from padaudit.rules.schema import Operator, OpTable
 
 MAX_WINDOW: Final = 1 << 16
 _MAX_RANK: Final = 8
+_UNPADDED: Final = frozenset({Padding.VALID, Padding.EXPLICIT})
 
 
 def find_sites(graph: Graph) -> tuple[PaddingSite, ...]:
@@ -65,7 +66,8 @@ def site_of(visit: Visit) -> PaddingSite | None:
         spatial_axes=axes,
         pad_value=table.pad_value,
         strategies=tuple(table.strategies),
-        quantized=table.quantized,
+        zero_point_input=table.zero_point_input,
+        derived=bool(_ints(op.attributes.get(table.window.output_shape))),
         dtype=_dtype(visit.graph, op),
         kept=table.kept,
         unresolved=problem or cause,
@@ -86,6 +88,8 @@ def _padding(table: OpTable, op: Op) -> Padding:
     declared = op.attributes.get(words.attribute)
     word = declared if isinstance(declared, str) else words.default
     padding = words.values.get(word, words.values[words.default])
+    if padding in _UNPADDED and _ints(op.attributes.get(table.window.output_shape)):
+        return Padding.EXPLICIT
     if padding is Padding.EXPLICIT and not any(_ints(op.attributes.get(table.window.pads)) or ()):
         return Padding.VALID
     return padding
@@ -134,7 +138,7 @@ def _spatial_axes(
 def _channels_last(table: OpTable, operator: Operator, op: Op) -> bool:
     if table.framework == "keras":
         return op.attributes.get("data_format") != "channels_first"
-    return operator.channels_last
+    return operator.channels_last or op.attributes.get(operator.channels_last_attribute) == 1
 
 
 def _sizes(shape: Shape | None, axes: Sequence[int], cause: str | None) -> tuple[Dim, ...]:

@@ -14,7 +14,8 @@ from padaudit.formats.shape_options import parse_input_shapes
 from padaudit.verification.evidence import Status
 
 if TYPE_CHECKING:
-    from padaudit.rewriting.run import Options, RewriteResult
+    from padaudit.rewriting.options import Options
+    from padaudit.rewriting.run import RewriteResult
 
 
 @click.command()
@@ -29,9 +30,8 @@ if TYPE_CHECKING:
 @click.option(
     "--style",
     type=click.Choice(("pad", "attrs")),
-    default="pad",
-    show_default=True,
-    help="pad: a padding operator in front; attrs: ONNX pads attribute.",
+    help="pad: a padding operator in front; attrs: ONNX pads attribute. Default: pad for "
+    "convolutions, attrs where onnxruntime would not fuse the Pad away (pools, quantised).",
 )
 @click.option("--diff", is_flag=True, help="Show what would change, and write nothing.")
 @click.option("--in-place", is_flag=True, help="Replace the input once the result is proven.")
@@ -43,6 +43,20 @@ if TYPE_CHECKING:
     help="How far to go: every level that can run here, each operator alone, whole models "
     "without fail, or not at all.",
 )
+@click.option("--families", metavar="conv,max_pool,...", help="Rewrite these families only.")
+@click.option(
+    "--hoist",
+    type=click.Choice(("asymmetric", "all")),
+    help="ONNX: move explicit pads of convolutions into Pad nodes too.",
+)
+@click.option("--freeze", is_flag=True, help="ONNX: write the sizes of --input-shape too.")
+@click.option(
+    "--observe",
+    is_flag=True,
+    help="ONNX: run the model once to learn sizes that shape inference loses.",
+)
+@click.option("--opset", type=int, metavar="N", help="ONNX: convert to this opset first.")
+@click.option("--copy-data", is_flag=True, help="ONNX: copy external data to the output's folder.")
 @click.option("--allow-unverified", is_flag=True, help="Write even if no proof could be run.")
 @click.option("--output-format", type=click.Choice(("full", "json")), default="full")
 @click.option("-v", "--verbose", is_flag=True, help="List every site.")
@@ -53,17 +67,26 @@ def rewrite(model: Path, **options: Any) -> int:
 
     The output appears only when it is proven; the input is never touched.
     """
-    from padaudit.rewriting.run import Options, rewrite_file
+    from padaudit.rewriting.options import Options, parse_families
+    from padaudit.rewriting.plan import AUTO
+    from padaudit.rewriting.run import rewrite_file
 
     if not options["explicit"]:
         raise UsageError(f"say what to do: padaudit rewrite --explicit {model}")
     how = Options(
-        options["style"],
+        options["style"] or AUTO,
         options["verify"],
         parse_input_shapes(options["input_shape"]),
         options["allow_unverified"],
         options["timeout"],
+        options["freeze"],
+        options["observe"],
+        options["opset"],
+        options["hoist"],
+        options["copy_data"],
+        parse_families(options["families"]),
     )
+    how.validate()
     if options["diff"]:
         return _show_plan(model, how)
     target = _target(model, options["output"], options["in_place"])
@@ -85,12 +108,13 @@ def _target(model: Path, output: Path | None, in_place: bool) -> Path:
 
 def _show_plan(model: Path, how: Options) -> int:
     from padaudit.report.text import plan_lines
+    from padaudit.rewriting.apply import apply_plan
     from padaudit.rewriting.plan import make_plan
-    from padaudit.rewriting.run import apply_plan, load
+    from padaudit.rewriting.run import prepared
 
-    loaded = load(model, how.input_shapes)
-    plan = make_plan(loaded.document, loaded.sites, how.style)
-    show(plan_lines(plan, apply_plan(loaded.document, plan).created))
+    read = prepared(model, how)
+    plan = make_plan(read.document, read.sites, how.style, how.wishes, read.graph)
+    show(plan_lines(plan, apply_plan(read.document, plan, read.graph).created))
     stderr().print(
         f"{len(plan.edits)} would be rewritten, {len(plan.kept)} kept; nothing was written."
     )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import codecs
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from padaudit.errors import InputError, LimitError
 from padaudit.formats.shape_options import InputShapes
+from padaudit.ir.dims import Shape
 from padaudit.ir.graph import Graph
 
 if TYPE_CHECKING:
@@ -53,12 +55,24 @@ def read_document(path: Path) -> Document:
         raise InputError(path, cause, _FORMATS) from error
 
 
-def build_graph(document: Document, input_shapes: InputShapes) -> Graph:
-    """Build the graph of a document of either format."""
+def build_graph(
+    document: Document, input_shapes: InputShapes, observed: Mapping[str, Shape] | None = None
+) -> Graph:
+    """Build the graph of a document of either format.
+
+    Parameters
+    ----------
+    document : Document
+        The model's definition.
+    input_shapes : InputShapes
+        Sizes that the user fixes.
+    observed : Mapping, optional
+        Shapes that a run of the model showed, by tensor (ONNX).
+    """
     if document.format == "onnx":
         from padaudit.formats.onnx.read import read_graph as read_onnx_graph
 
-        return read_onnx_graph(document, input_shapes)  # type: ignore[arg-type]
+        return read_onnx_graph(document, input_shapes, observed)  # type: ignore[arg-type]
     from padaudit.formats.keras.read import read_graph as read_keras_graph
 
     return read_keras_graph(document, input_shapes)  # type: ignore[arg-type]

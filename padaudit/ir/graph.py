@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import cast
-
-import networkx as nx
+from collections.abc import Iterator, Sequence
+from operator import attrgetter
+from typing import TYPE_CHECKING
 
 from padaudit.ir.op import Op
 from padaudit.ir.tensor import TensorInfo
+
+if TYPE_CHECKING:
+    import networkx as nx
+
+
+class CycleError(ValueError):
+    """Operators depend on each other in a circle."""
 
 
 class Graph:
@@ -28,13 +34,31 @@ class Graph:
     def __init__(self, name: str, parent: Graph | None = None) -> None:
         self.name = name
         self.parent = parent
-        self.network: nx.MultiDiGraph[str] = nx.MultiDiGraph()
         self.tensors: dict[str, TensorInfo] = {}
         self.inputs: tuple[str, ...] = ()
         self.outputs: tuple[str, ...] = ()
         self.nested: dict[str, dict[str, Graph]] = {}
+        self._ops: dict[str, Op] = {}
         self._producer: dict[str, tuple[str, int]] = {}
         self._order: tuple[Op, ...] | None = None
+        self._network: nx.MultiDiGraph[str] | None = None
+
+    @property
+    def network(self) -> nx.MultiDiGraph[str]:
+        """The operators and uses as a networkx graph, made when it is first asked for."""
+        if self._network is None:
+            import networkx
+
+            network: nx.MultiDiGraph[str] = networkx.MultiDiGraph()
+            for name, op in self._ops.items():
+                network.add_node(name, op=op)
+            for op in self._ops.values():
+                for slot, tensor in enumerate(op.inputs):
+                    if tensor in self._producer:
+                        source, out_slot = self._producer[tensor]
+                        network.add_edge(source, op.name, key=(out_slot, slot), tensor=tensor)
+            self._network = network
+        return self._network
 
     def add(self, op: Op) -> None:
         """Add an operator whose name and output tensors are new to the graph.
@@ -45,22 +69,13 @@ class Graph:
             If the name or an output tensor is taken.
         """
         taken = [name for name in op.outputs if name and name in self._producer]
-        if op.name in self.network or taken:
+        if op.name in self._ops or taken:
             raise ValueError(f"'{op.name}' or its output {taken} is defined twice")
-        self.network.add_node(op.name, op=op)
+        self._ops[op.name] = op
         for slot, tensor in enumerate(op.outputs):
             if tensor:
                 self._producer[tensor] = (op.name, slot)
-        self._order = None
-
-    def connect(self) -> None:
-        """Draw the edges of all operators added so far (idempotent)."""
-        for name in list(self.network):
-            for slot, tensor in enumerate(self.op(name).inputs):
-                if tensor in self._producer:
-                    source, out_slot = self._producer[tensor]
-                    self.network.add_edge(source, name, key=(out_slot, slot), tensor=tensor)
-        self._order = None
+        self._order = self._network = None
 
     def nest(self, op_name: str, label: str, graph: Graph) -> None:
         """Attach a nested graph (a body, function call or inner model) to an operator."""
@@ -68,27 +83,48 @@ class Graph:
 
     def op(self, name: str) -> Op:
         """Return an operator by name."""
-        return cast(Op, self.network.nodes[name]["op"])
+        return self._ops[name]
 
     def ops(self) -> tuple[Op, ...]:
         """Return all operators, topologically sorted; ties keep the document's order.
 
         Raises
         ------
-        networkx.NetworkXUnfeasible
-            If the graph has a cycle.
+        CycleError
+            If operators depend on each other in a circle.
         """
         if self._order is None:
-            names = nx.lexicographical_topological_sort(
-                self.network, key=lambda name: self.op(name).position
-            )
-            self._order = tuple(self.op(name) for name in names)
+            listed = sorted(self._ops.values(), key=attrgetter("position"))
+            self._order = tuple(listed) if self._sorted(listed) else self._sort()
         return self._order
+
+    def _sorted(self, listed: Sequence[Op]) -> bool:
+        """Tell whether a list has every operator behind those whose results it reads."""
+        place = {op.name: index for index, op in enumerate(listed)}
+        producer = self._producer
+        return all(
+            place[producer[tensor][0]] < index
+            for index, op in enumerate(listed)
+            for tensor in op.inputs
+            if tensor in producer
+        )
+
+    def _sort(self) -> tuple[Op, ...]:
+        import networkx
+
+        def position(name: str) -> int:
+            return self._ops[name].position
+
+        try:
+            names = list(networkx.lexicographical_topological_sort(self.network, key=position))
+        except networkx.NetworkXUnfeasible as error:
+            raise CycleError("its nodes form a cycle") from error
+        return tuple(self._ops[name] for name in names)
 
     def producer(self, tensor: str) -> Op | None:
         """Return the operator that makes a tensor; None for inputs and weights."""
         found = self._producer.get(tensor)
-        return self.op(found[0]) if found else None
+        return self._ops[found[0]] if found else None
 
     def uses(self, op: Op) -> Iterator[tuple[Op, int, int]]:
         """Yield ``(consumer, output slot, input slot)`` of every use of an op's outputs."""

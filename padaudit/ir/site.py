@@ -86,12 +86,17 @@ class PaddingSite:
         Names of the rewriting strategies that its table lists.
     kept : str
         Why the table lists none.
-    quantized : bool
-        Whether padding stands for the zero point.
+    zero_point_input : int or None
+        The input whose value padding stands for (quantised operators).
     dtype : str or None
         numpy's name of the input's element type, where it is known.
     unresolved : str or None
         Why the window or a size is not known, one clause.
+    derived : bool
+        Whether the amounts follow from a declared output size (ONNX ``output_shape``).
+    appended : tuple of int
+        Transposed convolutions: how many elements are appended at the end, per axis,
+        where the full output is shorter than the one that is wanted.
     """
 
     id: str
@@ -109,14 +114,21 @@ class PaddingSite:
     pad_value: float | None = 0.0
     strategies: tuple[str, ...] = ()
     kept: str = ""
-    quantized: bool = False
+    zero_point_input: int | None = None
     dtype: str | None = None
     unresolved: str | None = None
+    derived: bool = False
+    appended: tuple[int, ...] = ()
 
     @property
     def implicit(self) -> bool:
         """Whether the amounts follow from a mode instead of standing in the model."""
-        return self.padding in IMPLICIT
+        return self.padding in IMPLICIT or self.derived
+
+    @property
+    def quantized(self) -> bool:
+        """Whether padding stands for a zero point."""
+        return self.zero_point_input is not None
 
     @property
     def pads(self) -> tuple[AxisPads, ...] | None:

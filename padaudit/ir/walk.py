@@ -39,3 +39,8 @@ def walk(graph: Graph, scope: tuple[str, ...] = ()) -> Iterator[Visit]:
         yield Visit(scope, graph, op)
         for label, inner in graph.nested.get(op.name, {}).items():
             yield from walk(inner, (*scope, op.name, label) if label else (*scope, op.name))
+
+
+def graph_of_op(graph: Graph) -> dict[int, Graph]:
+    """Return, by ``id(op)``, the graph that holds an operator."""
+    return {id(visit.op): visit.graph for visit in walk(graph)}

@@ -57,7 +57,8 @@ def rewrite_json(result: RewriteResult) -> dict[str, Any]:
             {
                 "site": edit.site.id,
                 "strategy": edit.strategy,
-                "pads": [list(pair) for pair in edit.pads],
+                "pads": None if edit.pads is None else [list(pair) for pair in edit.pads],
+                "note": sentence(edit.note) if edit.note else None,
                 "created": result.created.get(edit.site.id),
             }
             for edit in result.plan.edits

@@ -14,7 +14,7 @@ from padaudit.report.jsonable import sentence
 from padaudit.verification.evidence import Evidence, Status, Verification
 
 if TYPE_CHECKING:
-    from padaudit.rewriting.edit import Plan
+    from padaudit.rewriting.edit import Edit, Plan
     from padaudit.rewriting.run import RewriteResult
 
 STYLES: Final = {"note": "cyan", "warning": "yellow", "error": "bold red"}
@@ -76,12 +76,21 @@ def plan_lines(plan: Plan, created: dict[str, str]) -> Iterator[Text]:
     for edit in plan.edits:
         site = edit.site
         yield Text(f"- {site.id}  {site.op.op_type} padding={site.padding.value}", style="red")
-        pads = amounts_text(site) if edit.adds_padding else "nothing to pad"
         pad = created.get(site.id)
-        name = f" by {pad}" if pad else ""
-        yield Text(f"+ {site.id}  {site.op.op_type} padding=valid, {pads}{name}", style="green")
+        yield Text(f"+ {site.id}  {site.op.op_type} {_new_form(edit, pad)}", style="green")
+        if edit.note:
+            yield Text(f"    not in the style asked for: {sentence(edit.note)}", style="dim")
     for item in plan.kept:
         yield Text(f"  {item.site.id}  kept: {sentence(item.reason)}", style="dim")
+
+
+def _new_form(edit: Edit, pad: str | None) -> str:
+    if not edit.adds_padding:
+        return "padding=valid, nothing to pad"
+    shown = amounts_text(edit.site)
+    if edit.folded is not None:
+        return f"pads={edit.pads}, without {edit.folded.name}"
+    return f"padding=valid, {shown} by {pad}" if pad else f"padding=explicit, {shown}"
 
 
 def rewrite_report(result: RewriteResult, details: bool) -> Iterator[Text]:
@@ -91,10 +100,12 @@ def rewrite_report(result: RewriteResult, details: bool) -> Iterator[Text]:
     yield Text(f"{result.source}: {plural(implicit, 'implicitly padded operator')} found")
     if details:
         yield from plan_lines(plan, result.created)
-    padded = sum(edit.adds_padding for edit in plan.edits)
+    unpadded = sum(not edit.adds_padding for edit in plan.edits)
+    inside = len(plan.edits) - unpadded - len(result.created)
+    attributes = f"{inside} by attribute, " if inside else ""
     yield Text(
-        f"{len(plan.edits)} rewritten ({padded} with a padding operator, "
-        f"{len(plan.edits) - padded} without: nothing to pad), {len(plan.kept)} kept"
+        f"{len(plan.edits)} rewritten ({len(result.created)} with a padding operator, "
+        f"{attributes}{unpadded} without: nothing to pad), {len(plan.kept)} kept"
     )
     yield from verification_lines(result.verification)
     if result.written:

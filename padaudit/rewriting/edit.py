@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from padaudit.ir.op import Op
 from padaudit.ir.site import PaddingSite
 from padaudit.padding.amounts import AxisPads
 
@@ -19,18 +20,25 @@ class Edit:
         The site as it was.
     strategy : str
         Name of the strategy that rewrites it.
-    pads : tuple of AxisPads
-        (before, after) per spatial axis, in elements of the input.
+    pads : tuple of AxisPads, or None
+        (before, after) per spatial axis, in elements of the input; None where they are
+        computed when the model runs.
+    note : str
+        Why it has another form than was asked for, one clause; empty if it has that form.
+    folded : Op or None
+        The Pad that goes into the operator's own amounts.
     """
 
     site: PaddingSite
     strategy: str
-    pads: tuple[AxisPads, ...]
+    pads: tuple[AxisPads, ...] | None
+    note: str = ""
+    folded: Op | None = None
 
     @property
     def adds_padding(self) -> bool:
         """Whether any element is padded (a "same" 1x1 convolution pads nothing)."""
-        return any(map(any, self.pads))
+        return self.pads is None or any(map(any, self.pads))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,22 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import Final
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
 
 from padaudit.formats.document import Document
-from padaudit.ir.site import PaddingSite
+from padaudit.ir.graph import Graph
+from padaudit.ir.site import Family, Padding, PaddingSite
+from padaudit.ir.walk import graph_of_op
 from padaudit.rewriting.edit import Edit, Kept, Plan
 from padaudit.rewriting.strategies import STRATEGIES
+from padaudit.rewriting.strategies.onnx_fold_pad import fold
 
-STYLES: Final[dict[str, frozenset[str]]] = {
-    "pad": frozenset({"keras_zero_padding", "onnx_pad_conv"}),
-    "attrs": frozenset({"onnx_pads_attribute"}),
+if TYPE_CHECKING:
+    from padaudit.formats.onnx.document import OnnxDocument
+
+PAD: Final = "onnx_pad"
+AUTO: Final = "auto"
+STYLES: Final[dict[str, tuple[str, ...]]] = {
+    "pad": ("keras_zero_padding", PAD, "onnx_computed_pad", "onnx_pads_attribute"),
+    "attrs": ("onnx_pads_attribute", PAD, "onnx_computed_pad"),
 }
-"""The strategies that each ``--style`` may use."""
+"""The strategies by ``--style``, the preferred ones first; `AUTO` is the order of the table."""
+_FORMS: Final = {"pad": frozenset({"keras_zero_padding", PAD, "onnx_computed_pad"})}
 
 
-def make_plan(document: Document, sites: Sequence[PaddingSite], style: str) -> Plan:
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What a rewrite is to do beyond making implicit padding explicit.
+
+    Parameters
+    ----------
+    hoist : str or None
+        ``asymmetric`` or ``all``: explicit ``pads`` of convolutions go into Pad nodes too.
+    families : frozenset of str, or None
+        The families to rewrite; None for all.
+    fold : bool
+        Whether constant zero Pads go into the convolution that alone reads them.
+    """
+
+    hoist: str | None = None
+    families: frozenset[str] | None = None
+    fold: bool = False
+
+
+def make_plan(
+    document: Document,
+    sites: Sequence[PaddingSite],
+    style: str,
+    wishes: Wishes | None = None,
+    graph: Graph | None = None,
+) -> Plan:
     """Decide about every implicit site.
 
     Parameters
@@ -27,32 +62,55 @@ def make_plan(document: Document, sites: Sequence[PaddingSite], style: str) -> P
     sites : sequence of PaddingSite
         All sites of the model.
     style : str
-        ``pad`` or ``attrs``.
+        A key of `STYLES`, or `AUTO`: for each operator the form that costs nothing in
+        onnxruntime, a Pad in front of a Conv and the pads attribute elsewhere.
+    wishes : Wishes, optional
+        What else to do.
+    graph : Graph, optional
+        The model's graph, for what depends on an operator's neighbours.
     """
-    decisions = [_decide(document, site, style) for site in sites if site.implicit]
-    stated = {_place(site): site.id for site in sites if not site.implicit}
-    decisions = [_unless_stated(item, stated) for item in decisions]
-    decisions = _agree_by(decisions, _place)
-    decisions = _agree_by(decisions, _owner, same_pads=False)
+    wanted = wishes or Wishes()
+    decisions = [_decide(document, site, style, wanted) for site in sites if site.implicit]
+    if document.format == "onnx":
+        decisions += _further(document, sites, wanted, graph)  # type: ignore[arg-type]
+        order = {site.id: place for place, site in enumerate(sites)}
+        decisions.sort(key=lambda item: order[item.site.id])
+    else:
+        decisions = _agree(decisions, sites)
     edits = tuple(item for item in decisions if isinstance(item, Edit))
     kept = tuple(item for item in decisions if isinstance(item, Kept))
     return Plan(edits, kept)
 
 
-def _decide(document: Document, site: PaddingSite, style: str) -> Edit | Kept:
+def _decide(document: Document, site: PaddingSite, style: str, wishes: Wishes) -> Edit | Kept:
     if not site.strategies:
         return Kept(site, site.kept)
-    usable = [name for name in site.strategies if name in STYLES[style]]
+    if wishes.families is not None and site.family.value not in wishes.families:
+        return Kept(site, "its family is left out (--families)")
+    order = site.strategies if style == AUTO else STYLES[style]
+    usable = [name for name in order if name in site.strategies]
     if not usable:
         return Kept(site, f"--style {style} has no form for {site.op.op_type} in this format")
-    reason = _amounts_missing(site) or STRATEGIES[usable[0]].refuse(document, site)
-    if reason or site.pads is None:
-        return Kept(site, reason or "its amounts are not known")
-    return Edit(site, usable[0], site.pads)
+    if site.window is None:
+        return Kept(site, site.unresolved or "its kernel is not known")
+    reasons: list[str] = []
+    for name in usable:
+        reason = _amounts_missing(site, name) or STRATEGIES[name].refuse(document, site)
+        if reason is None:
+            pads = None if name == "onnx_computed_pad" else site.pads
+            return Edit(site, name, pads, _note(style, name, reasons))
+        reasons.append(reason)
+    return Kept(site, "; ".join(dict.fromkeys(reasons)))
 
 
-def _amounts_missing(site: PaddingSite) -> str | None:
-    if site.pads is not None:
+def _note(style: str, name: str, reasons: Sequence[str]) -> str:
+    """Say why a site gets another form than the style's own."""
+    own = _FORMS.get(style, frozenset({"onnx_pads_attribute"}))
+    return "" if style == AUTO or name in own or not reasons else reasons[0]
+
+
+def _amounts_missing(site: PaddingSite, strategy: str) -> str | None:
+    if site.framework == "onnx" or site.pads is not None:
         return None
     if site.by_remainder:
         return (
@@ -62,8 +120,45 @@ def _amounts_missing(site: PaddingSite) -> str | None:
     return f"its input size is not known: {site.unresolved or 'inference stopped before it'}"
 
 
+def _further(
+    document: OnnxDocument, sites: Sequence[PaddingSite], wishes: Wishes, graph: Graph | None
+) -> Iterator[Edit | Kept]:
+    """Yield the edits of sites whose padding is explicit already."""
+    explicit = [site for site in sites if not site.implicit and site.family is Family.CONV]
+    if wishes.families is not None:
+        explicit = [site for site in explicit if site.family.value in wishes.families]
+    if wishes.hoist:
+        yield from (_hoist(document, site) for site in explicit if _to_hoist(site, wishes.hoist))
+    elif wishes.fold and graph is not None:
+        from padaudit.formats.onnx.constants import Constants
+
+        constants, holders = Constants(document.model), graph_of_op(graph)
+        found = (fold(constants, holders[id(site.op)], site) for site in explicit)
+        yield from (edit for edit in found if edit is not None)
+
+
+def _to_hoist(site: PaddingSite, hoist: str) -> bool:
+    pads = site.pads or ()
+    if site.padding is not Padding.EXPLICIT or min((min(pair) for pair in pads), default=0) < 0:
+        return False
+    return any(map(any, pads)) and (hoist == "all" or any(a != b for a, b in pads))
+
+
+def _hoist(document: OnnxDocument, site: PaddingSite) -> Edit | Kept:
+    reason = STRATEGIES[PAD].refuse(document, site)
+    return Kept(site, reason) if reason else Edit(site, PAD, site.pads)
+
+
+def _agree(decisions: Sequence[Edit | Kept], sites: Sequence[PaddingSite]) -> list[Edit | Kept]:
+    """Keep what several calls share in a Keras model unless all of them want the same."""
+    stated = {_place(site): site.id for site in sites if not site.implicit}
+    agreed = [_unless_stated(item, stated) for item in decisions]
+    agreed = _agree_by(agreed, _place)
+    return _agree_by(agreed, _owner, same_pads=False)
+
+
 def _unless_stated(decision: Edit | Kept, stated: Mapping[Hashable, str]) -> Edit | Kept:
-    """Keep a site whose node is explicit where another call gives it other attributes."""
+    """Keep a site whose layer is explicit where another call gives it other settings."""
     other = stated.get(_place(decision.site))
     if other is None or isinstance(decision, Kept):
         return decision
@@ -78,8 +173,8 @@ def _place(site: PaddingSite) -> Hashable:
 
 def _owner(site: PaddingSite) -> Hashable:
     """What holds the declared padding: a Keras layer has one for all of its calls."""
-    owner: Hashable = getattr(site.op.origin, "path", site.op.origin)
-    return owner
+    owner: Any = getattr(site.op.origin, "path", site.op.origin)
+    return owner  # type: ignore[no-any-return]
 
 
 def _agree_by(

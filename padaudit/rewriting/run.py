@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from padaudit.audit.sites import find_sites
-from padaudit.errors import InputError, UsageError
-from padaudit.formats.atomic import staged
+from padaudit.errors import UsageError
 from padaudit.formats.detect import build_graph, read_document
 from padaudit.formats.document import Document
 from padaudit.formats.guard import well_formed
 from padaudit.formats.shape_options import InputShapes
+from padaudit.ir.dims import Shape
 from padaudit.ir.graph import Graph
 from padaudit.ir.site import PaddingSite
-from padaudit.rewriting.edit import Applied, Edit, Plan
+from padaudit.ir.tensor import TensorInfo
+from padaudit.rewriting.apply import apply_plan
+from padaudit.rewriting.edit import Plan
+from padaudit.rewriting.options import Options
+from padaudit.rewriting.output import output
 from padaudit.rewriting.plan import make_plan
-from padaudit.rewriting.strategies import STRATEGIES
 from padaudit.verification.evidence import Status, Verification
 
 SUFFIXES: Final = {
@@ -29,31 +30,6 @@ SUFFIXES: Final = {
     "onnx": frozenset({".onnx"}),
 }
 """The output suffixes that each input format can be written to."""
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How to rewrite.
-
-    Parameters
-    ----------
-    style : str
-        ``pad`` (a padding operator in front) or ``attrs`` (ONNX ``pads`` attribute).
-    verify : str
-        ``auto`` (all levels that can run here), ``site``, ``model`` (must run) or ``none``.
-    input_shapes : InputShapes
-        Sizes that the user fixes.
-    allow_unverified : bool
-        Write even if no proof could be run.
-    timeout : float
-        Seconds for each process of the proof.
-    """
-
-    style: str = "pad"
-    verify: str = "auto"
-    input_shapes: InputShapes = field(default_factory=InputShapes)
-    allow_unverified: bool = False
-    timeout: float = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,26 +80,23 @@ def load(path: Path, input_shapes: InputShapes) -> Loaded:
     return loaded(read_document(path), input_shapes)
 
 
-def loaded(document: Document, input_shapes: InputShapes) -> Loaded:
-    """Build the graph of a document and find its sites."""
-    with well_formed(document.path):
-        graph = build_graph(document, input_shapes)
-        return Loaded(document, graph, find_sites(graph))
+def loaded(
+    document: Document, input_shapes: InputShapes, observed: Mapping[str, Shape] | None = None
+) -> Loaded:
+    """Build the graph of a document and find its sites.
 
-
-def apply_plan(document: Document, plan: Plan) -> Applied:
-    """Return the document with all edits of a plan made.
-
-    Raises
-    ------
-    ValueError
-        If the plan mixes strategies (plans of `make_plan` do not).
+    Parameters
+    ----------
+    document : Document
+        The model's definition.
+    input_shapes : InputShapes
+        Sizes that the user fixes.
+    observed : Mapping, optional
+        Shapes that a run of the model showed, by tensor.
     """
-    names = {edit.strategy for edit in plan.edits}
-    if not names:
-        return Applied(document)
-    (name,) = names
-    return STRATEGIES[name].apply(document, plan.edits)
+    with well_formed(document.path):
+        graph = build_graph(document, input_shapes, observed)
+        return Loaded(document, graph, find_sites(graph))
 
 
 def default_target(source: Path) -> Path:
@@ -169,73 +142,56 @@ def rewrite_file(source: Path, target: Path, options: Options) -> RewriteResult:
     MissingDependencyError
         If Keras is to be translated to ONNX and the packages for it are missing.
     """
-    model = load(source, options.input_shapes)
+    options.validate()
+    model = prepared(source, options)
     check_target(model, source, target, options.style)
     if model.document.format != "onnx" and target.suffix == ".onnx":
         from padaudit.rewriting.translate import rewrite_translated
 
         return rewrite_translated(model, source, target, options)
-    plan = make_plan(model.document, model.sites, options.style)
-    applied = apply_plan(model.document, plan)
-    with tempfile.TemporaryDirectory(prefix="padaudit-") as scratch:
-        aside = aside_path(model.document, target, Path(scratch))
-        try:
-            write_document(applied.document, plan.edits, aside, target.parent)
-            verification = _prove(model, aside, plan, options)
-            written = allows_writing(verification, options)
-            if written:
-                publish(aside, target)
-        finally:
-            aside.unlink(missing_ok=True)
+    plan = make_plan(model.document, model.sites, options.style, options.wishes, model.graph)
+    applied = apply_plan(model.document, plan, model.graph, frozen_inputs(model, options))
+    with output(applied.document, model.document, target, options) as aside:
+        verification = _prove(model, aside.path, plan, options)
+        written = allows_writing(verification, options)
+        if written:
+            aside.publish()
     return RewriteResult(source, target, written, plan, applied.created, verification)
 
 
-def aside_path(document: Document, target: Path, scratch: Path) -> Path:
-    """Return where an output is written until it is proven.
-
-    That is a scratch folder, where even a killed run leaves nothing beside the target;
-    but onnxruntime finds external data only beside the model.
-    """
-    from padaudit.formats.onnx.document import OnnxDocument, external_tensors
-
-    if isinstance(document, OnnxDocument) and any(external_tensors(document.model)):
-        return target.with_name(f".{target.stem}.{os.getpid()}.partial{target.suffix}")
-    return scratch / f"rewritten{target.suffix}"
-
-
-def write_document(document: Document, edits: tuple[Edit, ...], aside: Path, home: Path) -> None:
-    """Write a document beside the way, to be moved into the folder ``home``.
-
-    Without an edit the file is a byte for byte copy of the input.
-    """
-    from padaudit.formats.onnx.document import OnnxDocument
-
-    if not edits and document.path is not None:
-        shutil.copyfile(document.path, aside)
-    elif isinstance(document, OnnxDocument):
-        from padaudit.formats.onnx.write import write_onnx
-
-        write_onnx(document, aside, home)
-    else:
-        from padaudit.formats.keras.write import write_keras
-
-        write_keras(document, aside)  # type: ignore[arg-type]
-
-
-def publish(aside: Path, target: Path) -> None:
-    """Put a finished file in its place, in one step.
+def prepared(source: Path, options: Options) -> Loaded:
+    """Read a model as the options want it: converted, and with observed sizes.
 
     Raises
     ------
-    InputError
-        If the target's folder can't be written.
+    InputError, UsageError
+        See `load`; or if the model can't be converted or run.
     """
-    try:
-        with staged(target) as partial:
-            shutil.copyfile(aside, partial)
-    except OSError as error:
-        cause = f"the output can't be written ({error.strerror or error})"
-        raise InputError(target, cause, "check the folder and the space left") from error
+    document = read_document(source)
+    if document.format != "onnx":
+        for given, name in ((options.opset, "--opset"), (options.hoist, "--hoist")):
+            if given:
+                raise UsageError(f"{source}: {name} is for ONNX models")
+        return loaded(document, options.input_shapes)
+    from padaudit.formats.onnx.convert import converted
+    from padaudit.verification.observe import observed_shapes
+
+    if options.opset is not None:
+        document = converted(document, options.opset)  # type: ignore[arg-type]
+    model = loaded(document, options.input_shapes)
+    if not options.observe:
+        return model
+    seen = observed_shapes(model, options.input_shapes, options.timeout)
+    return loaded(document, options.input_shapes, seen)
+
+
+def frozen_inputs(model: Loaded, options: Options) -> Mapping[str, TensorInfo]:
+    """Return the types to write into the model's inputs (``--freeze``)."""
+    if not options.freeze:
+        return {}
+    declared = {name: model.graph.tensor(name) for name in model.graph.inputs}
+    given = {name: info for name, info in declared.items() if not info.constant}
+    return options.input_shapes.by_name(given, str(model.document.path))
 
 
 def allows_writing(verification: Verification, options: Options) -> bool:

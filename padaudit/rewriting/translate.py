@@ -14,16 +14,16 @@ from padaudit.formats.onnx.document import read_onnx
 from padaudit.formats.onnx.write import write_onnx
 from padaudit.ir.dims import Open
 from padaudit.ir.walk import walk
+from padaudit.rewriting.apply import apply_plan
 from padaudit.rewriting.edit import Edit, Plan
+from padaudit.rewriting.options import Options
+from padaudit.rewriting.output import publish
 from padaudit.rewriting.plan import make_plan
 from padaudit.rewriting.run import (
     Loaded,
-    Options,
     RewriteResult,
     allows_writing,
-    apply_plan,
     load,
-    publish,
 )
 from padaudit.rewriting.translated import STRATEGY, Translated, settle
 from padaudit.verification.evidence import Status, Verification
@@ -61,7 +61,7 @@ def rewrite_translated(
         If Keras can't load the model, or tf2onnx can't translate it.
     """
     require("writing ONNX from a Keras model")
-    plan = make_plan(model.document, model.sites, "pad")
+    plan = make_plan(model.document, model.sites, "pad", options.wishes)
     applied = apply_plan(model.document, plan)
     feeds = keras_feeds(model) if options.verify not in ("none", "site") else []
     with tempfile.TemporaryDirectory(prefix="padaudit-") as name:
@@ -75,7 +75,7 @@ def rewrite_translated(
         names = {visit.op.name.split("#")[0] for visit in walk(model.graph)}
         settled = settle(read_onnx(rewritten.onnx), plan.edits, names, options.style)
         aside = scratch / "settled.onnx"
-        write_onnx(settled.document, aside, scratch)
+        write_onnx(settled.document, aside)
         verification = _prove(model, explicit, aside, plan, (original, feeds), options)
         written = allows_writing(verification, options)
         if written:
@@ -145,6 +145,6 @@ def _whole(
 
 
 def _report(plan: Plan, settled: Translated, options: Options) -> Plan:
-    strategy = STRATEGY if options.style == "pad" else ATTRIBUTE_STRATEGY
+    strategy = ATTRIBUTE_STRATEGY if options.style == "attrs" else STRATEGY
     edits: tuple[Edit, ...] = tuple(replace(edit, strategy=strategy) for edit in settled.edits)
     return Plan(edits, (*plan.kept, *settled.kept))

@@ -13,14 +13,17 @@ from dataclasses import dataclass, replace
 
 from padaudit.audit.sites import find_sites
 from padaudit.formats.onnx.document import OnnxDocument
-from padaudit.formats.onnx.edit import GraphEditor, clear_padding, copied, write_pads
+from padaudit.formats.onnx.edit import GraphEditor
+from padaudit.formats.onnx.padding import clear_padding, write_pads
 from padaudit.formats.onnx.read import read_graph
+from padaudit.formats.onnx.write import RewrittenOnnx
 from padaudit.formats.shape_options import InputShapes
 from padaudit.ir.graph import Graph
 from padaudit.ir.op import Op
 from padaudit.ir.site import Family, PaddingSite, Window
 from padaudit.padding.amounts import AxisPads
 from padaudit.rewriting.edit import Edit, Kept
+from padaudit.rewriting.strategies import onnx_pad
 
 _TRANSPARENT = frozenset({"Transpose", "Unsqueeze", "Reshape", "Squeeze", "Identity"})
 STRATEGY = "pad_conv"
@@ -42,7 +45,7 @@ class Translated:
         Name of the Pad node by site id; equal Pads of one tensor are one node.
     """
 
-    document: OnnxDocument
+    document: RewrittenOnnx
     edits: tuple[Edit, ...]
     kept: tuple[Kept, ...]
     created: dict[str, str]
@@ -64,10 +67,9 @@ def settle(
     style : str
         ``pad`` or ``attrs``.
     """
-    document = copied(translated)
-    graph = read_graph(document, InputShapes())
+    graph = read_graph(translated, InputShapes())
     sites = [site for site in find_sites(graph) if site.family is Family.CONV and not site.scope]
-    editor = GraphEditor(document.model)
+    editor = GraphEditor(translated)
     found, kept = [], []
     created: dict[str, str] = {}
     matches = _match(edits, sites, layers)
@@ -81,8 +83,7 @@ def settle(
             kept.append(Kept(edit.site, reason))
         else:
             found.append(edit)
-    editor.commit()
-    return Translated(document, tuple(found), tuple(kept), created)
+    return Translated(editor.result(), tuple(found), tuple(kept), created)
 
 
 def _place(
@@ -93,7 +94,7 @@ def _place(
     style: str,
     created: dict[str, str],
 ) -> str | None:
-    wanted = _onnx_pads(edit.pads, len(site.spatial_axes))
+    wanted = _onnx_pads(edit, len(site.spatial_axes))
     node = editor.node(site.op.origin)
     own = site.pads or ()
     if own == wanted:
@@ -103,7 +104,7 @@ def _place(
             write_pads(node, wanted)
         elif edit.adds_padding:
             named = Edit(replace(site, id=edit.site.id), STRATEGY, wanted)
-            created[edit.site.id] = editor.pad_before(named)
+            created[edit.site.id] = onnx_pad.edit(editor, named) or ""
         return None
     pad = _pad_ahead(graph, site.op)
     if pad is None or any(map(any, own)):
@@ -116,8 +117,9 @@ def _place(
     return None
 
 
-def _onnx_pads(pads: tuple[AxisPads, ...], rank: int) -> tuple[AxisPads, ...]:
+def _onnx_pads(edit: Edit, rank: int) -> tuple[AxisPads, ...]:
     """A 1-D convolution is translated to a 2-D one of height 1."""
+    pads = edit.pads or ()
     return ((0, 0),) * (rank - len(pads)) + pads
 
 
@@ -147,8 +149,7 @@ def _match(
         candidates = [
             site
             for site in free
-            if _same_form(edit.site, site)
-            and site.pads == _onnx_pads(edit.pads, len(site.spatial_axes))
+            if _same_form(edit.site, site) and site.pads == _onnx_pads(edit, len(site.spatial_axes))
         ]
         if len(candidates) == len(members):
             for edit, site in zip(members, candidates, strict=True):

@@ -33,6 +33,7 @@ class WindowWords(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     dilations: str = ""
     group: str = ""
     pads: str = ""
+    output_shape: str = ""
     weight_input: int | None = None
     kernel_default: Positive | None = None
     strides_default: Literal["ones", "kernel_shape"] = "ones"
@@ -46,6 +47,7 @@ class Operator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rank: Positive | None = None
     weight_input: int | None = None
     channels_last: bool = False
+    channels_last_attribute: str = ""
 
 
 class OpCase(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -76,7 +78,7 @@ class OpTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     kept: str = ""
     pad_value: float | None = None
     leading_axes: int = 0
-    quantized: bool = False
+    zero_point_input: Positive | None = None
 
 
 class Fix(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -24,7 +24,8 @@ from padaudit.verification.model_level import (
 from padaudit.verification.runner import Array, Job, run
 
 if TYPE_CHECKING:
-    from padaudit.rewriting.run import Loaded, Options
+    from padaudit.rewriting.options import Options
+    from padaudit.rewriting.run import Loaded
 
 SOURCE_RTOL: Final = 1e-4
 """Relative to the largest magnitude of an output: two runtimes sum in different orders."""

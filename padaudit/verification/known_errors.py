@@ -1,22 +1,29 @@
-"""Where onnxruntime is known not to compute what an operator means, and can't be the judge."""
+"""Where onnxruntime is known not to compute what an operator means, and can't be the judge.
+
+Measured with onnxruntime 1.32 (CPU).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 from padaudit.ir.dims import Dim
-from padaudit.ir.site import Padding, PaddingSite
+from padaudit.ir.site import Family, Padding, PaddingSite, Window
 from padaudit.padding.amounts import effective_kernel, same_overhang
 
 _AUTO_PADDED: Final = frozenset({Padding.SAME_UPPER, Padding.SAME_LOWER})
+_POOLS: Final = frozenset({Family.MAX_POOL, Family.AVG_POOL, Family.LP_POOL})
 _MISPLACED_FROM: Final = -3
 
 
 def onnxruntime_errs(site: PaddingSite) -> str | None:
     """Return why onnxruntime's result for an implicitly padded site can't be relied on.
 
-    Measured with onnxruntime 1.32 (CPU): ``auto_pad`` where the windows fall 3 or more
-    elements short of the input starts the first window too late.
+    ``auto_pad`` SAME: a convolution whose windows fall 3 or more elements short of the
+    input starts the first one too late, and a pool already from 1 on; a dilated pool
+    ignores its dilation, and may kill the process; a transposed convolution whose full
+    output is shorter than n * stride is not extended.
 
     Returns
     -------
@@ -26,19 +33,32 @@ def onnxruntime_errs(site: PaddingSite) -> str | None:
     window = site.window
     if window is None or site.padding not in _AUTO_PADDED:
         return None
-    axes = zip(site.input_size, window.kernel_shape, window.strides, window.dilations, strict=True)
-    if any(_overhang(*axis) <= _MISPLACED_FROM for axis in axes):
+    if site.family is Family.TRANSPOSED_CONV:
+        short = not site.derived and any(site.appended)
+        return f"onnxruntime does not extend the output of '{site.id}'" if short else None
+    if site.family in _POOLS and max(window.dilations) > 1:
+        return f"onnxruntime ignores the dilation of '{site.id}'"
+    limit = -1 if site.family in _POOLS else _MISPLACED_FROM
+    if any(overhang <= limit for overhang in _overhangs(site, window)):
         return f"onnxruntime misplaces the windows of '{site.id}' (kernel smaller than its stride)"
     return None
 
 
 def refused_by_onnxruntime(site: PaddingSite) -> bool:
-    """Tell whether onnxruntime refuses to run a site: ``auto_pad`` with a dilation."""
+    """Tell whether onnxruntime refuses to run a convolution: ``auto_pad`` with a dilation."""
     window = site.window
-    return window is not None and site.padding in _AUTO_PADDED and max(window.dilations) > 1
+    dilated = window is not None and max(window.dilations) > 1
+    return dilated and site.padding in _AUTO_PADDED and site.family is Family.CONV
+
+
+def _overhangs(site: PaddingSite, window: Window) -> Iterator[int]:
+    axes = zip(site.input_size, window.kernel_shape, window.strides, window.dilations, strict=True)
+    for size, kernel, stride, dilation in axes:
+        yield _overhang(size, kernel, stride, dilation)
 
 
 def _overhang(size: Dim, kernel: int, stride: int, dilation: int) -> int:
+    """Return how far windows reach over an input; for an open size, over the worst one."""
     if isinstance(size, int):
         return same_overhang(size, kernel, stride, dilation)
     return effective_kernel(kernel, dilation) - stride

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import mmap
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from padaudit.errors import UsageError
 from padaudit.ir.dims import Dim
-from padaudit.ir.graph import Graph
-from padaudit.ir.walk import walk
+from padaudit.ir.walk import graph_of_op
 from padaudit.verification.evidence import Evidence, Status, Verification
 from padaudit.verification.known_errors import onnxruntime_errs
 from padaudit.verification.model_level import (
@@ -21,11 +21,13 @@ from padaudit.verification.model_level import (
     model_feeds,
     same_feeds,
 )
-from padaudit.verification.site_level import SitePair, prove_sites
+from padaudit.verification.site_level import Side, SitePair, prove_sites
 
 if TYPE_CHECKING:
+    from padaudit.formats.onnx.document import OnnxDocument
     from padaudit.rewriting.edit import Plan
-    from padaudit.rewriting.run import Loaded, Options
+    from padaudit.rewriting.options import Options
+    from padaudit.rewriting.run import Loaded
 
 EXACT: Final = Tolerance()
 
@@ -46,7 +48,7 @@ def prove_rewrite(model: Loaded, written: Path, plan: Plan, options: Options) ->
     """
     from padaudit.rewriting.run import load
 
-    if not plan.edits:
+    if not plan.edits and not options.freeze and options.opset is None:
         copy = Evidence("definition", "padaudit", detail="nothing to rewrite: the output is a copy")
         return Verification(Status.EQUIVALENT, (copy,))
     rewritten = load(written, options.input_shapes)
@@ -68,6 +70,9 @@ def prove_definition(model: Loaded, rewritten: Loaded, plan: Plan) -> Verificati
         if found is None or (site.id in planned and found.implicit):
             reason = f"'{site.id}' is {'missing' if found is None else 'still implicit'}"
             return Verification(Status.DIFFERENT, (), site.id, f"in the written file {reason}")
+        if site.id not in planned and found.op.attributes != site.op.attributes:
+            reason = f"'{site.id}' was not to be changed, and is"
+            return Verification(Status.DIFFERENT, (), site.id, f"in the written file {reason}")
         if site.id in planned and _resized(site.output_size, found.output_size):
             reason = f"the output size of '{site.id}' changed"
             return Verification(Status.DIFFERENT, (), site.id, reason)
@@ -85,13 +90,9 @@ def _resized(before: Sequence[Dim], after: Sequence[Dim]) -> bool:
 def prove_site_level(model: Loaded, rewritten: Loaded, plan: Plan, timeout: float) -> Verification:
     """Run level 1 on all sites of a plan."""
     after = {site.id: site for site in rewritten.sites}
-    pairs = [SitePair(edit.site, after[edit.site.id]) for edit in plan.edits]
-    return prove_sites(pairs, rewritten.document, graph_of_op(rewritten.graph), timeout)
-
-
-def graph_of_op(graph: Graph) -> Mapping[int, Graph]:
-    """Return, by ``id(op)``, the graph that holds an operator."""
-    return {id(visit.op): visit.graph for visit in walk(graph)}
+    pairs = [SitePair(edit.site, after[edit.site.id], edit) for edit in plan.edits]
+    sides = [Side(side.document, graph_of_op(side.graph)) for side in (model, rewritten)]
+    return prove_sites(pairs, sides[0], sides[1], timeout)
 
 
 def with_scope(verification: Verification, options: Options, plan: Plan) -> Verification:
@@ -152,5 +153,14 @@ def _onnx_models(model: Loaded, written: Path, options: Options) -> Verification
         feeds = model_feeds(document.model, options.input_shapes)  # type: ignore[attr-defined]
     except UsageError as error:
         return Verification(Status.UNVERIFIED, reason=str(error))
-    original = document.path or document.model.SerializeToString()  # type: ignore[attr-defined]
+    original = _runnable(document)  # type: ignore[arg-type]
     return compare_models(ModelPair(original, written), same_feeds(feeds), EXACT, options.timeout)
+
+
+def _runnable(document: OnnxDocument) -> Path | bytes:
+    """Return what onnxruntime is given: the file, unless the model was converted."""
+    return document.path if _is_file(document) and document.path else bytes(document.buffer()[:])
+
+
+def _is_file(document: OnnxDocument) -> bool:
+    return isinstance(document.source, mmap.mmap)

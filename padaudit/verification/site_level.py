@@ -12,26 +12,27 @@ from itertools import product
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
 from padaudit.formats.document import Document
+from padaudit.formats.onnx.constants import Constants
 from padaudit.ir.dims import Dim
 from padaudit.ir.graph import Graph
 from padaudit.ir.op import Op
-from padaudit.ir.site import Padding, PaddingSite, Window
+from padaudit.ir.site import Family, Padding, PaddingSite, Window
 from padaudit.padding.amounts import AxisPads, effective_kernel
-from padaudit.verification import oracle
+from padaudit.rewriting.edit import Edit
 from padaudit.verification.compare import Difference, compare_arrays, merge
 from padaudit.verification.evidence import Evidence, Status, Verification
+from padaudit.verification.kits import kit_of
+from padaudit.verification.kits.convolution import convolved, site_weights
+from padaudit.verification.kits.kit import Array, Kit, meaning_of, small_integers
 from padaudit.verification.known_errors import onnxruntime_errs, refused_by_onnxruntime
 from padaudit.verification.runner import Job, RunOutcome, run
 from padaudit.verification.site_models import (
-    SiteWeights,
+    NoModelError,
     explicit_site_model,
     implicit_site_model,
     onnx_site_model,
-    site_weights,
-    small_integers,
 )
 
 MAX_AXIS: Final = 256
@@ -41,27 +42,37 @@ _AUTO_PAD: Final = {Padding.SAME_UPPER: "SAME_UPPER", Padding.SAME_LOWER: "SAME_
 
 @dataclass(frozen=True, slots=True)
 class SitePair:
-    """A site as it was, and as it stands in the rewritten model."""
+    """A site as it was, what was done to it, and how it stands in the rewritten model."""
 
     before: PaddingSite
     after: PaddingSite
+    edit: Edit
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One of the two models: its document, and by ``id(op)`` the graph that holds an operator."""
+
+    document: Document
+    graphs: Mapping[int, Graph]
+
+    def constants(self) -> Constants | None:
+        """Return the constants of an ONNX model."""
+        model = getattr(self.document, "model", None)
+        return Constants(model) if self.document.format == "onnx" else None  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, slots=True)
 class _Trial:
     pair: SitePair
-    window: Window
-    weights: SiteWeights
-    inputs: tuple[npt.NDArray[np.float64], ...]
+    kit: Kit
+    inputs: tuple[Array, ...]
     rewritten: Job
     original: Job | None
 
 
 def prove_sites(
-    pairs: Sequence[SitePair],
-    document: Document,
-    graphs: Mapping[int, Graph],
-    timeout: float,
+    pairs: Sequence[SitePair], before: Side, after: Side, timeout: float
 ) -> Verification:
     """Prove every pair; sites of equal signature are proven once.
 
@@ -69,19 +80,23 @@ def prove_sites(
     ----------
     pairs : sequence of SitePair
         What to prove.
-    document : Document
-        The rewritten model, whose own nodes are run.
-    graphs : Mapping
-        By ``id(op)``, the graph of the rewritten model that holds an operator.
+    before, after : Side
+        The original and the rewritten model, whose own nodes are run.
+    timeout : float
+        Seconds for one trial.
     """
     trials: dict[Any, _Trial] = {}
+    constants = (before.constants(), after.constants())
     for pair in pairs:
         window = pair.before.window
         if window is None or pair.after.window != window:
             reason = f"the window of '{pair.before.id}' changed"
             return Verification(Status.DIFFERENT, (), pair.before.id, reason)
-        graph = graphs[id(pair.after.op)]
-        trial = _trial(pair, window, document, graph)
+        graphs = before.graphs[id(pair.before.op)], after.graphs[id(pair.after.op)]
+        try:
+            trial = _trial(pair, window, graphs, constants)
+        except NoModelError as error:
+            return Verification(Status.UNVERIFIED, (), pair.before.id, str(error))
         trials.setdefault(_signature(trial), trial)
     jobs = [job for trial in trials.values() for job in (trial.rewritten, trial.original) if job]
     return _judge(list(trials.values()), iter(run(jobs, timeout=timeout)), len(pairs))
@@ -111,26 +126,22 @@ def _judge(trials: Sequence[_Trial], outcomes: Iterator[RunOutcome], sites: int)
 def _differences(
     trial: _Trial, rewritten: RunOutcome, original: RunOutcome | None
 ) -> Iterator[Difference]:
+    """Compare what ran with the oracle, and with the original where that ran too."""
+    kit = trial.kit
     for index, data in enumerate(trial.inputs):
-        expected = oracle.convolve(
-            data,
-            trial.weights.kernel,
-            trial.weights.bias if _has_bias(trial) else None,
-            strides=trial.window.strides,
-            dilations=trial.window.dilations,
-            group=trial.weights.group,
-            mode=trial.pair.before.padding.value,
-        )
-        got = (rewritten.outputs or ())[index][0].astype(np.float64)
-        yield compare_arrays(expected, got)
+        got = (rewritten.outputs or ())[index]
+        for expected, value in zip(kit.expected(data), got, strict=True):
+            seen = _channels_first(trial.pair.after, value).astype(np.float64)
+            wanted = _rounded(np.asarray(expected, np.float64), kit)
+            yield compare_arrays(seen, wanted, kit.rtol, kit.atol)
         if original is not None and original.outputs is not None:
-            with_bias = original.outputs[index][0].astype(np.float64)
-            bias = trial.weights.bias.reshape(1, -1, *(1,) * trial.window.rank)
-            yield compare_arrays(with_bias if _has_bias(trial) else with_bias - bias, got)
+            for before, after in zip(original.outputs[index], got, strict=True):
+                yield compare_arrays(before, after, kit.rtol)
 
 
-def _has_bias(trial: _Trial) -> bool:
-    return trial.pair.after.framework == "keras" or len(trial.pair.after.op.inputs) > 2
+def _rounded(expected: Array, kit: Kit) -> Array:
+    """The oracle is in float64; a float32 result can't be nearer than its rounding."""
+    return expected.astype(np.float32).astype(np.float64) if kit.rtol else expected
 
 
 def _evidence(runtime: str, sites: int, cases: int, forms: int, difference: Difference) -> Evidence:
@@ -144,20 +155,66 @@ def _evidence(runtime: str, sites: int, cases: int, forms: int, difference: Diff
     )
 
 
-def _trial(pair: SitePair, window: Window, document: Document, graph: Graph) -> _Trial:
-    weights = site_weights(window, _group(pair.before))
-    shapes = list(size_cases(pair.before.input_size, window))
-    inputs = tuple(small_integers((1, weights.channels, *shape), seed=11) for shape in shapes)
-    feeds = tuple({"x": data.astype(np.float32)} for data in inputs)
-    if pair.after.framework == "onnx":
-        model = onnx_site_model(document, graph, pair.after, weights)  # type: ignore[arg-type]
-    else:
-        model = explicit_site_model(window, weights, explicit_amounts(pair.after, graph))
+def _trial(
+    pair: SitePair,
+    window: Window,
+    graphs: tuple[Graph, Graph],
+    constants: tuple[Constants | None, Constants | None],
+) -> _Trial:
+    site = pair.before
+    exact = site.derived or site.family is Family.TRANSPOSED_CONV
+    shapes = list(size_cases(site.input_size, window, None if exact else MAX_AXIS))
+    old, new = constants
+    if old is None or new is None:
+        return _keras_trial(pair, window, graphs[1], shapes)
+    kit = kit_of(site, window, pair.edit.pads, graphs[0])
+    inputs = tuple(kit.make((1, kit.channels, *shape), 11) for shape in shapes)
+    feeds = tuple({"x": _laid_out(site, data).astype(kit.dtype)} for data in inputs)
+    padded = pair.edit.strategy in _WITH_PAD
+    model = onnx_site_model(new, graphs[1], pair.after, kit, padded)
     original = None
-    mode = _AUTO_PAD.get(pair.before.padding)
-    if mode and not onnxruntime_errs(pair.before) and not refused_by_onnxruntime(pair.before):
+    if not onnxruntime_errs(site) and not refused_by_onnxruntime(site):
+        folded = pair.edit.folded is not None
+        original = Job(onnx_site_model(old, graphs[0], site, kit, folded), feeds)
+    return _Trial(pair, kit, inputs, Job(model, feeds), original)
+
+
+_WITH_PAD: Final = frozenset({"onnx_pad", "onnx_computed_pad"})
+"""The strategies after which a Pad in front belongs to the site."""
+
+
+def _keras_trial(
+    pair: SitePair, window: Window, graph: Graph, shapes: Sequence[tuple[int, ...]]
+) -> _Trial:
+    site = pair.before
+    weights = site_weights(window, _group(site))
+    meaning = meaning_of(site, pair.edit.pads)
+    kit = Kit(
+        {},
+        weights.channels,
+        "float32",
+        small_integers,
+        lambda x: (convolved(x, window, weights, meaning, True),),
+    )
+    inputs = tuple(kit.make((1, kit.channels, *shape), 11) for shape in shapes)
+    feeds = tuple({"x": data.astype(np.float32)} for data in inputs)
+    model = explicit_site_model(window, weights, explicit_amounts(pair.after, graph))
+    mode, original = _AUTO_PAD.get(site.padding), None
+    if mode and not onnxruntime_errs(site) and not refused_by_onnxruntime(site):
         original = Job(implicit_site_model(window, weights, mode), feeds)
-    return _Trial(pair, window, weights, inputs, Job(model, feeds), original)
+    return _Trial(pair, kit, inputs, Job(model, feeds), original)
+
+
+def _channels_last(site: PaddingSite) -> bool:
+    return site.framework == "onnx" and site.spatial_axes[:1] == (1,)
+
+
+def _laid_out(site: PaddingSite, data: Array) -> Array:
+    return np.moveaxis(data, 1, -1) if _channels_last(site) else data
+
+
+def _channels_first(site: PaddingSite, value: Array) -> Array:
+    return np.moveaxis(value, -1, 1) if _channels_last(site) else value
 
 
 def explicit_amounts(site: PaddingSite, graph: Graph) -> tuple[AxisPads, ...]:
@@ -180,16 +237,18 @@ def zero_padding_amounts(layer: Op, rank: int) -> tuple[AxisPads, ...]:
     return tuple((before, after) for before, after in padding)
 
 
-def size_cases(sizes: Sequence[Dim], window: Window) -> Iterator[tuple[int, ...]]:
+def size_cases(
+    sizes: Sequence[Dim], window: Window, largest: int | None = MAX_AXIS
+) -> Iterator[tuple[int, ...]]:
     """Yield the input sizes that prove a site.
 
-    A known size stands for itself (above `MAX_AXIS`, for a smaller one with the same
+    A known size stands for itself (above ``largest``, for a smaller one with the same
     remainder by the stride: the amounts are the same). An open axis takes every size from
     1 to the effective kernel plus two strides: all remainders, and all sizes too small
     for the kernel. Several open axes are combined, or rotated against each other where
     the product would exceed `MAX_PRODUCT`.
     """
-    choices = [_axis_sizes(size, window, axis) for axis, size in enumerate(sizes)]
+    choices = [_axis_sizes(size, window, axis, largest) for axis, size in enumerate(sizes)]
     count = int(np.prod([len(choice) for choice in choices]))
     if count <= MAX_PRODUCT:
         yield from product(*choices)
@@ -199,12 +258,14 @@ def size_cases(sizes: Sequence[Dim], window: Window) -> Iterator[tuple[int, ...]
         yield tuple(choice[(step + 3 * axis) % len(choice)] for axis, choice in enumerate(choices))
 
 
-def _axis_sizes(size: Dim, window: Window, axis: int) -> list[int]:
+def _axis_sizes(size: Dim, window: Window, axis: int, largest: int | None) -> list[int]:
     stride = window.strides[axis]
     extent = effective_kernel(window.kernel_shape[axis], window.dilations[axis])
     if not isinstance(size, int):
         return list(range(1, extent + 2 * stride + 1))
-    limit = max(MAX_AXIS, extent + 2 * stride)
+    if largest is None:
+        return [size]
+    limit = max(largest, extent + 2 * stride)
     return [size if size <= limit else limit - (limit - size) % stride]
 
 
@@ -215,5 +276,11 @@ def _group(site: PaddingSite) -> int:
 
 def _signature(trial: _Trial) -> Any:
     """What is run, and against what: equal forms are run once."""
-    site = trial.pair.before
-    return (trial.rewritten.model, site.padding, site.window, site.input_size)
+    site, original = trial.pair.before, trial.original
+    return (
+        trial.rewritten.model,
+        original.model if original else None,
+        meaning_of(site, trial.pair.edit.pads),
+        site.window,
+        site.input_size,
+    )

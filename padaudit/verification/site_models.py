@@ -1,109 +1,171 @@
-"""One operator of a rewritten model as a model of its own, with small integer weights."""
+"""One site as a model of its own: its nodes as they stand, with stand-ins for its tensors."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from numpy.typing import NDArray
+from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from padaudit.formats.onnx.document import Container, OnnxDocument, container_of, opset_at
+from padaudit.formats.onnx.constants import Constants
+from padaudit.formats.onnx.document import opset_at
 from padaudit.ir.graph import Graph
 from padaudit.ir.op import Op
 from padaudit.ir.site import PaddingSite, Window
 from padaudit.padding.amounts import AxisPads
+from padaudit.verification.kits.convolution import SiteWeights
+from padaudit.verification.kits.kit import Kit
 
-_OPSET = 17
-_IR_VERSION = 8
-Array = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class SiteWeights:
-    """Small integer weights for one operator, its channels cropped.
-
-    Parameters
-    ----------
-    kernel : ndarray, shape (M, C / group, *kernel_shape)
-    bias : ndarray, shape (M,)
-    group : int
-        Number of groups after cropping (2 at most).
-    """
-
-    kernel: Array
-    bias: Array
-    group: int
-
-    @property
-    def channels(self) -> int:
-        """Number of input channels."""
-        return int(self.kernel.shape[1]) * self.group
+_OPSET: Final = 17
+_OLDEST_OPSET: Final = 7
+"""The oldest that onnxruntime runs; the operators mean the same below."""
+_IR_VERSION: Final = 8
+_MAX_NODES: Final = 64
+Array = NDArray[Any]
 
 
-def small_integers(shape: Sequence[int], seed: int) -> Array:
-    """Return integers from -4 to 4, as floats: sums of their products are exact."""
-    return np.random.default_rng(seed).integers(-4, 5, tuple(shape)).astype(np.float64)
-
-
-def site_weights(window: Window, group: int) -> SiteWeights:
-    """Return weights for a window; grouped operators keep two groups of one channel."""
-    groups = min(group, 2)
-    shape = (2 * groups, 1 if groups > 1 else 2, *window.kernel_shape)
-    bias = np.arange(1, shape[0] + 1, dtype=np.float64) * np.array([1, -2] * groups)
-    return SiteWeights(small_integers(shape, seed=7), bias, groups)
+class NoModelError(ValueError):
+    """A site can't be cut out of its model; the text is one clause."""
 
 
 def onnx_site_model(
-    document: OnnxDocument, graph: Graph, site: PaddingSite, weights: SiteWeights
+    constants: Constants, graph: Graph, site: PaddingSite, kit: Kit, with_pad: bool
 ) -> bytes:
-    """Return the nodes of a site as they stand in a model (a Pad in front included).
+    """Return the nodes of a site as they stand in a model, named anew: equal forms are equal bytes.
 
     Parameters
     ----------
-    document, graph, site
-        The model the nodes are taken from.
-    weights : SiteWeights
-        Replace the model's own.
+    constants : Constants
+        The constants of the model the nodes are taken from.
+    graph : Graph
+        The graph that holds the site.
+    site : PaddingSite
+        The site, in that model.
+    kit : Kit
+        What takes the place of its tensors.
+    with_pad : bool
+        Whether the Pad in front of it, and what computes its amounts, belong to it.
+
+    Raises
+    ------
+    NoModelError
+        If the Pad depends on more than constants and the shape of its input.
     """
-    conv = _nameless(site.op.origin.node, "x", "y")
-    nodes, constants = [conv], _weight_tensors(weights)
+    cut = _Cut(constants, graph, site, kit)
     pad = graph.producer(site.op.inputs[0])
-    if pad is not None and pad.op_type == "Pad":
-        nodes = [_nameless(pad.origin.node, "x", "padded"), conv]
-        conv.input[0] = "padded"
-        constants += _pad_constants(document, pad, nodes[0])
-    conv.input[1] = "w"
-    if len(conv.input) > 2:
-        conv.input[2] = "b"
-    for attribute in conv.attribute:
-        if attribute.name == "group":
-            attribute.i = weights.group
-    opset = max(opset_at(document.model, site.op.origin), 7)
-    rank = weights.kernel.ndim
-    return _model(nodes, "y", constants, rank, opset, document.model.ir_version)
+    source = "x"
+    if with_pad and pad is not None and pad.op_type == "Pad":
+        cut.bind(pad.inputs[0], "x")
+        source = cut.take(pad)
+    cut.take_site(source)
+    opset = max(opset_at(constants.model, site.op.origin), _OLDEST_OPSET)
+    imports = {"": opset, site.op.domain: 1} if site.op.domain else {"": opset}
+    return _model(cut.nodes, cut.outputs, cut.tensors, _input(site, kit), imports)
+
+
+class _Cut:
+    """Nodes that are taken out of a graph, and the names they get."""
+
+    def __init__(self, constants: Constants, graph: Graph, site: PaddingSite, kit: Kit) -> None:
+        self.constants = constants
+        self.graph = graph
+        self.site = site
+        self.kit = kit
+        self.nodes: list[NodeProto] = []
+        self.tensors: dict[str, Array] = {f"in{slot}": v for slot, v in kit.inputs.items()}
+        self.outputs: list[str] = []
+        self._names: dict[str, str] = {}
+        for slot in kit.inputs:
+            self.bind(site.op.inputs[slot], f"in{slot}")
+
+    def bind(self, name: str, as_name: str) -> None:
+        self._names[name] = as_name
+
+    def take(self, op: Op) -> str:
+        """Take an operator and what its inputs need; return the new name of its first output."""
+        if len(self.nodes) > _MAX_NODES or self.graph.nested.get(op.name):
+            raise NoModelError(f"the padding of '{self.site.id}' depends on '{op.name}'")
+        node = _bare(op)
+        node.input.extend(self._read(op, name) for name in op.inputs)
+        for name in op.outputs:
+            self.bind(name, f"t{len(self._names)}")
+            node.output.append(self._names[name])
+        self.nodes.append(node)
+        return str(node.output[0])
+
+    def take_site(self, source: str) -> None:
+        node = _bare(self.site.op, self.kit.attributes)
+        slots = max([0, *self.kit.inputs]) + 1
+        node.input.extend(
+            source if slot == 0 else f"in{slot}" if slot in self.kit.inputs else ""
+            for slot in range(slots)
+        )
+        self.outputs = [f"y{slot}" for slot, name in enumerate(self.site.op.outputs) if name]
+        node.output.extend(
+            f"y{slot}" if name else "" for slot, name in enumerate(self.site.op.outputs)
+        )
+        self.nodes.append(node)
+
+    def _read(self, op: Op, name: str) -> str:
+        if not name or name in self._names:
+            return self._names.get(name, "")
+        value = self.constants.array(op.origin.steps, name)
+        if value is not None:
+            self.bind(name, f"t{len(self._names)}")
+            self.tensors[self._names[name]] = _as_tried(value)
+            return self._names[name]
+        producer = self.graph.producer(name)
+        if producer is None:
+            raise NoModelError(f"the padding of '{self.site.id}' depends on '{name}'")
+        self.take(producer)
+        return self._names[name]
+
+
+def _as_tried(value: Array) -> Array:
+    """Return a constant as the trial has it: floats of any width become float32."""
+    return value if value.dtype.kind in "iub" else value.astype(np.float32)
+
+
+def _bare(op: Op, changed: Mapping[str, Any] | None = None) -> NodeProto:
+    """Copy what a node does, without what it is called and what it reads."""
+    changes = dict(changed or {})
+    node = NodeProto(op_type=op.op_type, domain=op.domain)
+    kept = [item for item in op.origin.node.attribute if item.name not in changes]
+    present = {item.name for item in op.origin.node.attribute}
+    kept += [
+        helper.make_attribute(name, value)
+        for name, value in changes.items()
+        if value is not None and name in present
+    ]
+    node.attribute.extend(sorted(kept, key=_attribute_name))
+    return node
+
+
+def _attribute_name(attribute: AttributeProto) -> str:
+    return str(attribute.name)
+
+
+def _input(site: PaddingSite, kit: Kit) -> tuple[int, int]:
+    rank = len(site.spatial_axes) + 2
+    return helper.np_dtype_to_tensor_dtype(np.dtype(kit.dtype)), rank
 
 
 def explicit_site_model(window: Window, weights: SiteWeights, pads: tuple[AxisPads, ...]) -> bytes:
     """Return Pad + Conv without padding for a window and amounts (channels first)."""
     flat = [0, 0, *(before for before, _ in pads), 0, 0, *(after for _, after in pads)]
     pad = helper.make_node("Pad", ["x", "pads", "value"], ["padded"], mode="constant")
-    conv = _conv("padded", window, weights)
-    constants = [
-        *_weight_tensors(weights),
-        numpy_helper.from_array(np.asarray(flat, np.int64), "pads"),
-        numpy_helper.from_array(np.zeros((), np.float32), "value"),
-    ]
-    return _model([pad, conv], "y", constants, weights.kernel.ndim, _OPSET, _IR_VERSION)
+    tensors: dict[str, Array] = {
+        "pads": np.asarray(flat, np.int64),
+        "value": np.zeros((), np.float32),
+    }
+    return _keras_model([pad, _conv("padded", window, weights)], weights, tensors)
 
 
 def implicit_site_model(window: Window, weights: SiteWeights, auto_pad: str) -> bytes:
     """Return one Conv with ``auto_pad``, for onnxruntime where it computes that rightly."""
-    conv = _conv("x", window, weights, auto_pad=auto_pad)
-    constants = _weight_tensors(weights)
-    return _model([conv], "y", constants, weights.kernel.ndim, _OPSET, _IR_VERSION)
+    return _keras_model([_conv("x", window, weights, auto_pad=auto_pad)], weights, {})
 
 
 def _conv(source: str, window: Window, weights: SiteWeights, **padding: Any) -> NodeProto:
@@ -118,83 +180,30 @@ def _conv(source: str, window: Window, weights: SiteWeights, **padding: Any) -> 
     )
 
 
-def _weight_tensors(weights: SiteWeights) -> list[TensorProto]:
-    return [
-        numpy_helper.from_array(weights.kernel.astype(np.float32), "w"),
-        numpy_helper.from_array(weights.bias.astype(np.float32), "b"),
-    ]
-
-
-def _nameless(node: NodeProto, source: str, target: str) -> NodeProto:
-    """Copy what a node does, without what it is called: equal forms become equal bytes."""
-    copy = NodeProto(op_type=node.op_type, domain=node.domain)
-    copy.attribute.extend(sorted(node.attribute, key=lambda item: item.name))
-    copy.input.extend([source, *node.input[1:]])
-    copy.output.append(target)
-    return copy
-
-
-def _pad_constants(document: OnnxDocument, pad: Op, node: NodeProto) -> list[TensorProto]:
-    """Return the constants that a Pad reads, renamed in it by their slot."""
-    container = container_of(document.model, pad.origin)
-    found = []
-    for slot, name in enumerate(pad.inputs[1:], start=1):
-        value = _constant(container, name) if name else None
-        if value is not None:
-            node.input[slot] = value.name = f"constant_{slot}"
-            found.append(_as_float32(value))
-    return found
-
-
-def _constant(container: Container, name: str) -> TensorProto | None:
-    if isinstance(container, GraphProto):
-        for tensor in container.initializer:
-            if tensor.name == name:
-                return _copied(tensor)
-    for node in container.node:
-        if name in node.output and node.op_type == "Constant":
-            found = _copied(node.attribute[0].t)
-            found.name = name
-            return found
-    return None
-
-
-def _copied(tensor: TensorProto) -> TensorProto:
-    copy = TensorProto()
-    copy.CopyFrom(tensor)
-    return copy
-
-
-def _as_float32(tensor: TensorProto) -> TensorProto:
-    if tensor.data_type == TensorProto.INT64:
-        return tensor
-    value = numpy_helper.to_array(tensor).astype(np.float32)
-    return numpy_helper.from_array(value, tensor.name)
+def _keras_model(nodes: list[NodeProto], weights: SiteWeights, more: Mapping[str, Array]) -> bytes:
+    kernel, bias = weights.kernel.astype(np.float32), weights.bias.astype(np.float32)
+    given = (int(TensorProto.FLOAT), kernel.ndim)
+    return _model(nodes, ["y"], {"w": kernel, "b": bias, **more}, given, {"": _OPSET})
 
 
 def _model(
     nodes: list[NodeProto],
-    output: str,
-    constants: list[TensorProto],
-    rank: int,
-    opset: int,
-    ir_version: int,
+    outputs: list[str],
+    tensors: Mapping[str, Array],
+    given: tuple[int, int],
+    imports: Mapping[str, int],
 ) -> bytes:
+    element, rank = given
     used = {name for node in nodes for name in node.input}
-    inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, [None] * rank)]
-    if ir_version < 4:
-        inputs += [
-            helper.make_tensor_value_info(item.name, item.data_type, item.dims)
-            for item in constants
-            if item.name in used
-        ]
     graph = helper.make_graph(
         nodes,
         "site",
-        inputs,
-        [helper.make_tensor_value_info(output, TensorProto.FLOAT, None)],
-        [item for item in constants if item.name in used],
+        [helper.make_tensor_value_info("x", element, [None] * rank)],
+        [helper.make_empty_tensor_value_info(name) for name in outputs],
+        [numpy_helper.from_array(value, name) for name, value in tensors.items() if name in used],
     )
-    model = ModelProto(ir_version=max(ir_version, 3), graph=graph)
-    model.opset_import.append(helper.make_opsetid("", opset))
+    model = ModelProto(ir_version=_IR_VERSION, graph=graph)
+    model.opset_import.extend(
+        helper.make_opsetid(domain, number) for domain, number in imports.items()
+    )
     return bytes(model.SerializeToString())

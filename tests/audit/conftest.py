@@ -32,7 +32,6 @@ def build_graph(
     graph.tensors["x"] = TensorInfo(shape, dtype, cause)
     graph.tensors["w"] = TensorInfo(weights, dtype, constant=True)
     graph.add(Op(name, op_type, domain, attributes, ("x", "w"), ("y",), 0))
-    graph.connect()
     return graph
 
 

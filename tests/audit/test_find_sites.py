@@ -300,7 +300,6 @@ def test_sites_stand_in_execution_order_with_nested_ones_inside() -> None:
     graph.add(Op("if", "If", "", {}, ("x",), ("if:out",), 1))
     body.add(conv("inner", "x", 0))
     graph.nest("if", "then", body)
-    graph.connect()
     sites = find_sites(graph)
     assert [site.id for site in sites] == ["if/then/inner", "last"]
     assert [site.scope for site in sites] == [("if", "then"), ()]

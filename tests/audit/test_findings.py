@@ -154,23 +154,23 @@ def test_the_layer_that_pads_before_is_named(graph_with: BuildGraph) -> None:
     graph = graph_with("Conv", (1, 5, 17, 20), kernel_shape=[3, 3], auto_pad="SAME_UPPER")
     front = Op("border", "Pad", "", {}, ("raw",), ("x",), 0)
     graph.add(front)
-    graph.connect()
     messages = {finding.rule: finding.message for finding in found(graph)}
     assert set(messages) == {"PAD101", "PAD207"}
     assert "'border' (Pad)" in messages["PAD207"]
 
 
 @pytest.mark.parametrize(
-    ("op_type", "expected"),
+    ("op_type", "config", "expected"),
     [
-        pytest.param("Conv", "explicit_pad", id="a-strategy-rewrites-it"),
-        pytest.param("MaxPool", None, id="no-strategy-no-promise"),
+        pytest.param("Conv2D", {"kernel_size": [3, 3]}, "explicit_pad", id="a-strategy-rewrites-it"),
+        pytest.param("MaxPooling2D", {"pool_size": [3, 3]}, None, id="no-strategy-no-promise"),
     ],
 )
 def test_a_fix_is_promised_only_where_a_strategy_exists(
-    graph_with: BuildGraph, op_type: str, expected: str | None
+    graph_with: BuildGraph, op_type: str, config: Any, expected: str | None
 ) -> None:
-    graph = graph_with(op_type, (1, 5, 224, 20), kernel_shape=[3, 3], auto_pad="SAME_UPPER")
+    same = {"padding": "same", "strides": [1, 1], **config}
+    graph = graph_with(op_type, (1, 224, 20, 5), domain="keras", **same)
     (finding,) = found(graph)
     assert finding.rule == "PAD101"
     assert (finding.fix.action if finding.fix else None) == expected
@@ -187,7 +187,6 @@ def test_findings_stand_by_site_then_by_rule_and_reach_nested_graphs() -> None:
     body.add(Op("pad", "Pad", "", {}, ("x",), ("padded",), 0))
     body.tensors["padded"] = TensorInfo((1, 5, 17, 20), "float32")
     body.add(Op("in", "Conv", "", same, ("padded",), ("in:out",), 1))
-    body.connect()
     graph.nest("if", "then", body)
     assert [(finding.site, finding.rule) for finding in found(graph)] == [
         ("if/then/in", "PAD102"),

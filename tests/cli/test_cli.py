@@ -239,7 +239,7 @@ def test_json_of_rewrite_has_the_keys_of_the_contract_and_stands_alone(workplace
     assert data["schema"] == "padaudit.rewrite/1"
     assert (data["input"], data["output"], data["written"]) == (str(source), "out.h5", True)
     for item in data["rewritten"]:
-        assert set(item) - {"created"} == {"site", "strategy", "pads"}
+        assert set(item) - {"created", "note"} == {"site", "strategy", "pads"}
     assert [item["site"] for item in data["rewritten"]] == ["stem", "inner/inner_sep"]
     (kept,) = data["kept"]
     assert set(kept) == {"site", "reason"}

@@ -40,7 +40,6 @@ def build_visit(
         source = "data"
     op = Op("site", op_type, domain, dict(attributes), (source, "w"), ("out",), 1)
     graph.add(op)
-    graph.connect()
     return Visit((), graph, op)
 
 

@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-import networkx as nx
-
 from padaudit.errors import InputError, LimitError
 from padaudit.formats.keras.config import (
     Call,
@@ -25,7 +23,7 @@ from padaudit.formats.keras.shapes import infer_shapes
 from padaudit.formats.keras.shapes.rule import LayerCall, ShapeUnknown
 from padaudit.formats.shape_options import InputShapes
 from padaudit.ir.dims import Open, Shape, Unknown, known
-from padaudit.ir.graph import Graph
+from padaudit.ir.graph import CycleError, Graph
 from padaudit.ir.op import Op
 from padaudit.ir.tensor import TensorInfo
 
@@ -116,7 +114,6 @@ class _Builder:
                             f"its input layer '{ref.layer}' does not exist", layer.name
                         )
                 graph.add(_op(layer, index, call, position, offsets, outputs))
-        graph.connect()
 
     def _infer(self, graph: Graph, op: Op, layers: Mapping[str, LayerSpec], depth: int) -> None:
         origin = op.origin
@@ -213,7 +210,7 @@ def _output_counts(spec: ModelSpec, offsets: Mapping[str, int]) -> dict[tuple[st
 def _in_order(graph: Graph) -> tuple[Op, ...]:
     try:
         return graph.ops()
-    except nx.NetworkXUnfeasible as error:
+    except CycleError as error:
         raise ConfigError("the layers form a cycle") from error
 
 

@@ -1,20 +1,29 @@
-"""ONNX files: reading the protobuf, and where a node stands in it."""
+"""ONNX files: the document, and where a node stands in it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import mmap
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from typing import Any, Final
 
-import onnx
 from google.protobuf.message import DecodeError
-from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto
 
-from padaudit.errors import InputError, LimitError
+from padaudit.errors import InputError
+from padaudit.formats.onnx.external import DataFile, check_external_data
+from padaudit.formats.onnx.locate import Steps
+from padaudit.formats.onnx.protos import (
+    AttributeProto,
+    FunctionProto,
+    GraphProto,
+    ModelProto,
+    NodeProto,
+    OperatorSetIdProto,
+)
+from padaudit.formats.onnx.skeleton import skeleton_bytes
+from padaudit.formats.onnx.wire import Buffer, WireError
 
-MAX_FILE_BYTES: Final = 2**31 - 1
-LARGE_TENSOR_BYTES: Final = 4096
 _FETCH_AGAIN: Final = "copy or download it again"
 Container = GraphProto | FunctionProto
 
@@ -26,7 +35,7 @@ class NodeOrigin:
     A step is ``("graph",)``, ``("function", index)`` or ``("body", node index, attribute)``.
     """
 
-    steps: tuple[tuple[str | int, ...], ...]
+    steps: Steps
     index: int
     node: NodeProto = field(compare=False, repr=False)
 
@@ -40,42 +49,53 @@ class OnnxDocument:
     path : Path or None
         The file; None for a model that came from memory.
     model : ModelProto
-        External data is referenced, not loaded.
+        Its structure. The values of large tensors are left in the file (see
+        `padaudit.formats.onnx.skeleton`) where there is one.
+    source : bytes or mmap, optional
+        The file's content.
+    data_files : tuple of DataFile
+        The files beside it that hold tensors.
     """
 
     path: Path | None
     model: ModelProto
+    source: Buffer | None = field(default=None, repr=False)
+    data_files: tuple[DataFile, ...] = ()
     format: str = "onnx"
+
+    def buffer(self) -> Buffer:
+        """Return the serialised model."""
+        return self.source if self.source is not None else self.model.SerializeToString()
 
 
 def read_onnx(path: Path) -> OnnxDocument:
-    """Read an ONNX file without its external data.
+    """Read the structure of an ONNX file; neither large tensors nor external data.
 
     Raises
     ------
     InputError
         If the file is no ONNX model, or refers to data outside its folder.
-    LimitError
-        If it is larger than protobuf can hold.
     """
-    size = path.stat().st_size
-    if size > MAX_FILE_BYTES:
-        cause = f"the file has {size} bytes, more than a protobuf can hold ({MAX_FILE_BYTES})"
-        raise LimitError(path, cause, "store the weights as external data")
     try:
-        model = onnx.load_model_from_string(path.read_bytes())
-    except (DecodeError, ValueError) as error:
-        cause = "it is no ONNX model, or is truncated or damaged (invalid protobuf)"
+        source = _mapped(path)
+        skeleton = skeleton_bytes(source)
+        model = ModelProto.FromString(skeleton)
+    except (DecodeError, WireError, ValueError) as error:
+        reason = f": {error}" if isinstance(error, WireError) else ""
+        cause = f"it is no ONNX model, or is truncated or damaged (invalid protobuf{reason})"
         raise InputError(path, cause, _FETCH_AGAIN) from error
     if not model.HasField("graph") or model.ir_version < 1:
         raise InputError(path, "it holds no ONNX model (no graph)", _FETCH_AGAIN)
-    document = OnnxDocument(path, model)
-    for tensor in external_tensors(model):
-        _refuse_foreign_data(path, tensor)
-    return document
+    external = b"location" in skeleton or any(t.data_location for t in model.graph.initializer)
+    return OnnxDocument(path, model, source, check_external_data(path, model) if external else ())
 
 
-def opset_of(imports: Sequence[onnx.OperatorSetIdProto]) -> int:
+def _mapped(path: Path) -> Buffer:
+    with path.open("rb") as file:
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+def opset_of(imports: Sequence[OperatorSetIdProto]) -> int:
     """Return the version of the default domain among opset imports."""
     return next((item.version for item in imports if item.domain in ("", "ai.onnx")), 1)
 
@@ -88,10 +108,10 @@ def opset_at(model: ModelProto, origin: NodeOrigin) -> int:
     return opset_of(model.opset_import)
 
 
-def container_of(model: ModelProto, origin: NodeOrigin) -> Container:
-    """Return the graph or function of a model (or of a copy of it) that holds a node."""
+def container_at(model: ModelProto, steps: Steps) -> Container:
+    """Return the graph, body or function of a model at the end of some steps."""
     container: Container = model.graph
-    for kind, *where in origin.steps:
+    for kind, *where in steps:
         if kind == "function":
             container = model.functions[int(where[0])]
         elif kind == "body":
@@ -123,42 +143,3 @@ def plain_attributes(node: NodeProto) -> dict[str, Any]:
         elif kind == AttributeProto.FLOATS:
             values[attribute.name] = list(attribute.floats)
     return values
-
-
-def external_location(tensor: TensorProto) -> str:
-    """Return the file that holds a tensor's external data, as the model writes it."""
-    entries: Mapping[str, str] = {item.key: item.value for item in tensor.external_data}
-    return entries.get("location", "")
-
-
-def external_tensors(model: ModelProto) -> Iterator[TensorProto]:
-    """Yield every initializer, bodies included, whose data is in another file."""
-    for graph in _graphs(model.graph):
-        for tensor in graph.initializer:
-            if tensor.data_location == TensorProto.EXTERNAL:
-                yield tensor
-
-
-def _graphs(graph: GraphProto) -> Iterator[GraphProto]:
-    yield graph
-    for node in graph.node:
-        for _, body in bodies(node):
-            yield from _graphs(body)
-
-
-def _refuse_foreign_data(path: Path, tensor: TensorProto) -> None:
-    location = external_location(tensor)
-    posix, windows = PurePosixPath(location), PureWindowsPath(location)
-    folder = path.resolve().parent
-    inside = (
-        location
-        and not posix.is_absolute()
-        and not windows.is_absolute()
-        and ".." not in (*posix.parts, *windows.parts)
-        and (folder / location).resolve().is_relative_to(folder)
-    )
-    if not inside:
-        cause = (
-            f"its tensor '{tensor.name}' refers to data outside the model's folder ({location!r})"
-        )
-        raise InputError(path, cause, "put the data file beside the model")

@@ -1,150 +1,215 @@
-"""Editing a ModelProto: the one place that adds nodes, names and constants."""
+"""Editing an ONNX model: the one place that adds nodes, names and constants.
+
+Edits are collected and become splices of the serialised model, so that whatever they do not
+touch stays byte for byte what it was.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
-import numpy as np
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
-
+from padaudit.formats.onnx.build import make_node
 from padaudit.formats.onnx.document import (
     Container,
     NodeOrigin,
     OnnxDocument,
     bodies,
-    container_of,
+    container_at,
     opset_at,
 )
-from padaudit.padding.amounts import AxisPads
-from padaudit.rewriting.edit import Edit
+from padaudit.formats.onnx.locate import Locator, Steps, field_number
+from padaudit.formats.onnx.protos import (
+    FunctionProto,
+    GraphProto,
+    ModelProto,
+    NodeProto,
+    TensorProto,
+    ValueInfoProto,
+)
+from padaudit.formats.onnx.splice import EMPTY, Content, Splice, size_of, spliced
+from padaudit.formats.onnx.wire import LENGTH, encode_message, encode_varint
+from padaudit.formats.onnx.write import RewrittenOnnx
 
-PADDING_ATTRIBUTES: Final = frozenset({"auto_pad", "pads"})
-ELEMENT_TYPES: Final[dict[str, int]] = {
-    "float32": TensorProto.FLOAT,
-    "float64": TensorProto.DOUBLE,
-    "float16": TensorProto.FLOAT16,
-    "bfloat16": TensorProto.BFLOAT16,
-}
-_PAD_INPUTS_OPSET: Final = 11
 _FREE_INITIALIZERS_IR: Final = 4
-_NODE_METADATA_IR: Final = 10
+_GRAPH_NODE: Final = field_number(GraphProto, "node")
+_FUNCTION_NODE: Final = field_number(FunctionProto, "node")
+_INITIALIZER: Final = field_number(GraphProto, "initializer")
+_INPUT: Final = field_number(GraphProto, "input")
+_FUNCTION: Final = field_number(ModelProto, "functions")
+_FUNCTION_NAME: Final = field_number(FunctionProto, "name")
+_NODE_NAME: Final = field_number(NodeProto, "name")
+_OP_TYPE: Final = field_number(NodeProto, "op_type")
 
 
-def copied(document: OnnxDocument) -> OnnxDocument:
-    """Return a document with its own copy of the model."""
-    model = ModelProto()
-    model.CopyFrom(document.model)
-    return replace(document, model=model)
+@dataclass(slots=True)
+class _Changes:
+    """What happens to the nodes and graphs of one copy of the model's text."""
 
-
-def clear_padding(node: NodeProto) -> None:
-    """Remove ``auto_pad`` and ``pads`` from a node (NOTSET without pads is "valid")."""
-    stale = [i for i, item in enumerate(node.attribute) if item.name in PADDING_ATTRIBUTES]
-    for index in reversed(stale):
-        del node.attribute[index]
-
-
-def write_pads(node: NodeProto, pads: tuple[AxisPads, ...]) -> None:
-    """Write the ``pads`` attribute: all begins, then all ends."""
-    flat = [before for before, _ in pads] + [after for _, after in pads]
-    node.attribute.append(helper.make_attribute("pads", flat))
-
-
-@dataclass(frozen=True, slots=True)
-class _Insertion:
-    container: Container
-    index: int
-    nodes: tuple[NodeProto, ...]
-    constants: tuple[TensorProto, ...]
+    nodes: dict[NodeOrigin, NodeProto] = field(default_factory=dict)
+    before: dict[NodeOrigin, list[NodeProto]] = field(default_factory=dict)
+    removed: set[NodeOrigin] = field(default_factory=set)
+    calls: dict[NodeOrigin, tuple[str, str]] = field(default_factory=dict)
+    constants: dict[Steps, list[TensorProto]] = field(default_factory=dict)
 
 
 class GraphEditor:
-    """Collects insertions into a model and makes them all at once.
+    """Collects edits of a model; origins stay valid, because nothing moves before `result`.
 
-    Origins stay valid until `commit`, because nothing moves before it.
+    Parameters
+    ----------
+    document : OnnxDocument
+        The model; it is not changed.
     """
 
-    def __init__(self, model: ModelProto) -> None:
-        self.model = model
-        self._insertions: list[_Insertion] = []
-        self._nodes, self._tensors = _names(model)
+    def __init__(self, document: OnnxDocument) -> None:
+        self.document = document
+        self.model = document.model
+        self._changes: dict[tuple[int, str], _Changes] = {}
+        self._inputs: dict[int, ValueInfoProto] = {}
+        self._nodes, self._tensors = _names(self.model)
+        self._copy = ""
+
+    def in_copy(self, name: str) -> None:
+        """Direct the edits of a function's nodes to a copy of it; ``""``: to the function."""
+        self._copy = name
+
+    def copy_function(self, index: int, name: str) -> None:
+        """Add a copy of a function, with the edits that are directed to it."""
+        self._changes.setdefault((index, name), _Changes())
+
+    def _at(self, origin: NodeOrigin) -> _Changes:
+        kind, *where = origin.steps[0]
+        key = (int(where[0]), self._copy) if kind == "function" and self._copy else (-1, "")
+        return self._changes.setdefault(key, _Changes())
 
     def node(self, origin: NodeOrigin) -> NodeProto:
-        """Return the model's own node at an origin."""
-        node: NodeProto = container_of(self.model, origin).node[origin.index]
-        return node
+        """Return the node that stands at an origin afterwards, to be changed in place."""
+        changes = self._at(origin).nodes
+        if origin not in changes:
+            # Not origin.node: in a function, its references to attributes are resolved.
+            stored = container_at(self.model, origin.steps).node[origin.index]
+            changes[origin] = NodeProto()
+            changes[origin].CopyFrom(stored)
+        return changes[origin]
 
-    def pad_before(self, edit: Edit) -> str:
-        """Put a constant Pad in front of a node's first input; return the Pad's name."""
-        origin: NodeOrigin = edit.site.op.origin
-        container = container_of(self.model, origin)
-        node = container.node[origin.index]
-        name = _free(f"{node.name or edit.site.op.name}/pad", self._nodes, self._tensors)
-        padded = _free(f"{node.input[0]}/{name}", self._tensors)
-        opset = opset_at(self.model, origin)
-        if opset < _PAD_INPUTS_OPSET:
-            pad = helper.make_node(
-                "Pad",
-                [node.input[0]],
-                [padded],
-                name,
-                mode="constant",
-                pads=_full_pads(edit),
-                value=0.0,
-            )
-            constants: tuple[TensorProto, ...] = ()
-        else:
-            constants = self._constants(name, edit)
-            inputs = [node.input[0], *(tensor.name for tensor in constants)]
-            pad = helper.make_node("Pad", inputs, [padded], name, mode="constant")
-        node.input[0] = padded
-        self._record_source(pad, edit)
-        nodes, constants = self._placed(container, constants)
-        self._insertions.append(_Insertion(container, origin.index, (*nodes, pad), constants))
-        return name
+    def opset(self, origin: NodeOrigin) -> int:
+        """Return the opset of the default domain at an origin."""
+        return opset_at(self.model, origin)
 
-    def commit(self) -> None:
-        """Make all insertions."""
-        for item in sorted(self._insertions, key=lambda item: item.index, reverse=True):
-            for node in reversed(item.nodes):
-                item.container.node.insert(item.index, node)
-        for item in self._insertions:
-            if isinstance(item.container, GraphProto):
-                item.container.initializer.extend(item.constants)
-        self._insertions.clear()
-
-    def _constants(self, name: str, edit: Edit) -> tuple[TensorProto, TensorProto]:
-        pads = np.asarray(_full_pads(edit), np.int64)
-        element = ELEMENT_TYPES[edit.site.dtype or "float32"]
-        return (
-            helper.make_tensor(
-                _free(f"{name}/pads", self._tensors), TensorProto.INT64, pads.shape, pads
-            ),
-            helper.make_tensor(_free(f"{name}/value", self._tensors), element, (), [0.0]),
-        )
-
-    def _placed(
-        self, container: Container, constants: tuple[TensorProto, ...]
-    ) -> tuple[list[NodeProto], tuple[TensorProto, ...]]:
-        """Initializers where the container may have them without naming them as inputs."""
+    def insert_before(
+        self, origin: NodeOrigin, nodes: Sequence[NodeProto], constants: Sequence[TensorProto] = ()
+    ) -> None:
+        """Put nodes, and the constants that they read, in front of a node."""
+        changes = self._at(origin)
+        container = container_at(self.model, origin.steps)
         if isinstance(container, GraphProto) and self.model.ir_version >= _FREE_INITIALIZERS_IR:
-            return [], constants
-        nodes = [
-            helper.make_node("Constant", [], [tensor.name], f"{tensor.name}/constant", value=tensor)
-            for tensor in constants
-        ]
-        return nodes, ()
+            changes.constants.setdefault(origin.steps, []).extend(constants)
+            made: list[NodeProto] = []
+        else:
+            made = [
+                make_node("Constant", [], [item.name], f"{item.name}/constant", value=item)
+                for item in constants
+            ]
+        changes.before.setdefault(origin, []).extend([*made, *nodes])
 
-    def _record_source(self, pad: NodeProto, edit: Edit) -> None:
-        if self.model.ir_version >= _NODE_METADATA_IR:
-            pad.metadata_props.add(key="padaudit.site", value=edit.site.id)
-            pad.metadata_props.add(key="padaudit.strategy", value=edit.strategy)
+    def remove(self, origin: NodeOrigin) -> None:
+        """Take a node away."""
+        self._at(origin).removed.add(origin)
+
+    def retarget(self, origin: NodeOrigin, function: str, name: str) -> None:
+        """Make a call node call another function of its domain, and give it a name."""
+        self._at(origin).calls[origin] = (function, name)
+
+    def set_input(self, index: int, value: ValueInfoProto) -> None:
+        """Replace an input of the graph."""
+        self._inputs[index] = value
+
+    def free_node_name(self, wanted: str) -> str:
+        """Return a name that no node and no tensor has yet, and take it."""
+        return _free(wanted, self._nodes, self._tensors)
 
     def claim(self, wanted: str) -> str:
         """Return a name that no node has yet, and take it."""
         return _free(wanted, self._nodes)
+
+    def free_tensor_name(self, wanted: str) -> str:
+        """Return a name that no tensor has yet, and take it."""
+        return _free(wanted, self._tensors)
+
+    def result(self) -> RewrittenOnnx:
+        """Return the model with all edits made."""
+        buffer = self.document.buffer()
+        locator = Locator(buffer)
+        here = self._changes.get((-1, ""), _Changes())
+        splices = list(_splices(here, locator))
+        splices += self._input_splices(locator)
+        copies = sorted(key for key in self._changes if key != (-1, ""))
+        for index, name in copies:
+            content = _function_copy(locator, index, name, self._changes[index, name])
+            splices.append(Splice(len(buffer), len(buffer), content, None))
+        return RewrittenOnnx(self.document, spliced(0, len(buffer), splices))
+
+    def _input_splices(self, locator: Locator) -> Iterator[Splice]:
+        if not self._inputs:
+            return
+        place = locator.container((("graph",),))
+        found = locator.fields(place, _INPUT)
+        for index, value in self._inputs.items():
+            content = (encode_message(_INPUT, value.SerializeToString()),)
+            yield Splice(found[index].start, found[index].end, content, place)
+
+
+def _splices(changes: _Changes, locator: Locator) -> Iterator[Splice]:
+    touched = {**changes.nodes, **dict.fromkeys(changes.before), **dict.fromkeys(changes.removed)}
+    for origin in touched:
+        yield from _node_splices(origin, changes, locator)
+    for origin, (function, name) in changes.calls.items():
+        yield from _call_splices(origin, function, name, locator)
+    for steps, constants in changes.constants.items():
+        place = locator.container(steps)
+        content = tuple(
+            encode_message(_INITIALIZER, item.SerializeToString()) for item in constants
+        )
+        yield Splice(place.end, place.end, content, place)
+
+
+def _node_splices(origin: NodeOrigin, changes: _Changes, locator: Locator) -> Iterator[Splice]:
+    place = locator.container(origin.steps)
+    record = locator.node(origin.steps, origin.index)
+    added = changes.before.get(origin, [])
+    if added:
+        content = tuple(encode_message(record.number, node.SerializeToString()) for node in added)
+        yield Splice(record.start, record.start, content, place)
+    if origin in changes.removed:
+        yield Splice(record.start, record.end, EMPTY, place)
+    elif origin in changes.nodes:
+        content = (encode_message(record.number, changes.nodes[origin].SerializeToString()),)
+        yield Splice(record.start, record.end, content, place)
+
+
+def _call_splices(
+    origin: NodeOrigin, function: str, name: str, locator: Locator
+) -> Iterator[Splice]:
+    """Change op_type and name only: a call's attributes may hold large tensors."""
+    around = locator.container(origin.steps)
+    place = locator.place(locator.node(origin.steps, origin.index), around)
+    for number, text in ((_OP_TYPE, function), (_NODE_NAME, name)):
+        for record in locator.fields(place, number):
+            yield Splice(record.start, record.end, EMPTY, place)
+        yield Splice(place.end, place.end, (encode_message(number, text.encode()),), place)
+
+
+def _function_copy(locator: Locator, index: int, name: str, changes: _Changes) -> Content:
+    place = locator.container((("function", index),))
+    splices = list(_splices(changes, locator))
+    for record in locator.fields(place, _FUNCTION_NAME):
+        splices.append(Splice(record.start, record.end, EMPTY, place))
+    renamed = encode_message(_FUNCTION_NAME, name.encode())
+    splices.append(Splice(place.payload, place.payload, (renamed,), place))
+    content = spliced(place.payload, place.end, splices)
+    return (encode_varint(_FUNCTION << 3 | LENGTH) + encode_varint(size_of(content)), *content)
 
 
 def _free(wanted: str, taken: set[str], *others: set[str]) -> str:
@@ -155,15 +220,6 @@ def _free(wanted: str, taken: set[str], *others: set[str]) -> str:
         name = f"{wanted}_{count}"
     taken.add(name)
     return name
-
-
-def _full_pads(edit: Edit) -> list[int]:
-    """All axes, begins then ends: Pad's ``axes`` input would block onnxruntime's fusion."""
-    rank = len(edit.pads) + 2
-    full = [0] * (2 * rank)
-    for axis, (before, after) in zip(edit.site.spatial_axes, edit.pads, strict=True):
-        full[axis], full[rank + axis] = before, after
-    return full
 
 
 def _names(model: ModelProto) -> tuple[set[str], set[str]]:
@@ -178,6 +234,7 @@ def _names(model: ModelProto) -> tuple[set[str], set[str]]:
             for group in (container.input, container.output, container.initializer):
                 tensors.update(item.name for item in group)
             tensors.update(value.name for value in container.value_info)
+            tensors.update(item.values.name for item in container.sparse_initializer)
         else:
             tensors.update(container.input, container.output)
     return nodes, tensors

@@ -3,20 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
-
-import networkx as nx
-from onnx import (
-    AttributeProto,
-    FunctionProto,
-    GraphProto,
-    ModelProto,
-    NodeProto,
-    TensorProto,
-    ValueInfoProto,
-)
 
 from padaudit.errors import InputError, LimitError
 from padaudit.formats.onnx import shapes
@@ -27,18 +16,30 @@ from padaudit.formats.onnx.document import (
     bodies,
     plain_attributes,
 )
+from padaudit.formats.onnx.locate import Steps
+from padaudit.formats.onnx.protos import (
+    AttributeProto,
+    FunctionProto,
+    GraphProto,
+    ModelProto,
+    NodeProto,
+    ValueInfoProto,
+)
 from padaudit.formats.shape_options import InputShapes
-from padaudit.ir.dims import Open, Unknown
-from padaudit.ir.graph import Graph
+from padaudit.ir.dims import Open, Shape, Unknown
+from padaudit.ir.graph import CycleError, Graph
 from padaudit.ir.op import Op
 from padaudit.ir.tensor import TensorInfo
 
 MAX_DEPTH: Final = 32
 _FIX_GRAPH: Final = "export it again, or repair it with onnx.checker's help"
-Steps = tuple[tuple[str | int, ...], ...]
 
 
-def read_graph(document: OnnxDocument, input_shapes: InputShapes) -> Graph:
+def read_graph(
+    document: OnnxDocument,
+    input_shapes: InputShapes,
+    observed: Mapping[str, Shape] | None = None,
+) -> Graph:
     """Build the graph of an ONNX model.
 
     Parameters
@@ -47,6 +48,8 @@ def read_graph(document: OnnxDocument, input_shapes: InputShapes) -> Graph:
         The model.
     input_shapes : InputShapes
         Sizes that the user fixes.
+    observed : Mapping, optional
+        Shapes of tensors of the top-level graph that a run of the model showed.
 
     Raises
     ------
@@ -63,17 +66,24 @@ def read_graph(document: OnnxDocument, input_shapes: InputShapes) -> Graph:
     declared = {value.name: shapes.tensor_info(value.type) for value in given}
     chosen = input_shapes.by_name(declared, where)
     inferred, failure = shapes.infer(shapes.override_inputs(model, chosen) if chosen else model)
-    reader = _Reader(where, inferred, failure)
+    reader = _Reader(where, inferred, failure, observed or {})
     return reader.graph(model.graph, inferred.graph, (("graph",),), None)
 
 
 class _Reader:
     """State of one read: only what is the same for every nested graph."""
 
-    def __init__(self, where: str, inferred: ModelProto, failure: str | None) -> None:
+    def __init__(
+        self,
+        where: str,
+        inferred: ModelProto,
+        failure: str | None,
+        observed: Mapping[str, Shape],
+    ) -> None:
         self.where = where
         self.inferred = inferred
         self.failure = failure
+        self.observed = observed
         self.calls = 0
         self.functions = {
             (function.domain, function.name): (index, function)
@@ -90,6 +100,8 @@ class _Reader:
             )
         graph = Graph(proto.name, parent)
         graph.tensors.update(shapes.type_table(typed))
+        if parent is None:
+            graph.tensors.update(_observed(graph, self.observed))
         for sparse in proto.sparse_initializer:
             graph.tensors[sparse.values.name] = TensorInfo(tuple(sparse.dims), constant=True)
         graph.inputs = tuple(value.name for value in proto.input)
@@ -117,7 +129,6 @@ class _Reader:
                 graph.add(op)
             except ValueError as error:
                 raise InputError(self.where, str(error), _FIX_GRAPH, name) from error
-        graph.connect()
         self._check(graph)
         _mark_unresolved(graph, self.failure)
         for op in graph.ops():
@@ -127,7 +138,7 @@ class _Reader:
         given = {name for name, info in graph.tensors.items() if info.constant} | set(graph.inputs)
         try:
             order = graph.ops()
-        except nx.NetworkXUnfeasible as error:
+        except CycleError as error:
             raise InputError(self.where, "its nodes form a cycle", _FIX_GRAPH) from error
         for op in order:
             for name in op.inputs:
@@ -169,6 +180,11 @@ class _Reader:
         return inner
 
 
+def _observed(graph: Graph, observed: Mapping[str, Shape]) -> Iterator[tuple[str, TensorInfo]]:
+    for name, shape in observed.items():
+        yield name, replace(graph.tensor(name), shape=shape)
+
+
 def unique_names(nodes: Sequence[NodeProto]) -> Iterator[str]:
     """Yield a name for every node: its own, or op_type_index where it has none of its own.
 
@@ -197,23 +213,9 @@ def _function_as_graph(function: FunctionProto, op: Op, graph: Graph) -> GraphPr
     body.node.extend(_with_attributes(node, given) for node in function.node)
     for slot, name in enumerate(function.input):
         info = graph.tensor(op.inputs[slot]) if slot < len(op.inputs) else TensorInfo(None)
-        element = getattr(TensorProto, _ELEMENTS.get(info.dtype or "", "FLOAT"))
-        body.input.append(shapes.typed_value(name, info, element))
+        body.input.append(shapes.typed_value(name, info))
     body.output.extend(ValueInfoProto(name=name) for name in function.output)
     return body
-
-
-_ELEMENTS: Final = {
-    "float16": "FLOAT16",
-    "float32": "FLOAT",
-    "float64": "DOUBLE",
-    "bfloat16": "BFLOAT16",
-    "int8": "INT8",
-    "uint8": "UINT8",
-    "int32": "INT32",
-    "int64": "INT64",
-    "bool": "BOOL",
-}
 
 
 def _with_attributes(node: NodeProto, given: dict[str, AttributeProto]) -> NodeProto:

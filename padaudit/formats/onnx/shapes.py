@@ -5,13 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-import onnx
-from onnx import GraphProto, ModelProto, TensorProto, TypeProto, ValueInfoProto, helper
-
-from padaudit.formats.onnx.document import LARGE_TENSOR_BYTES
+from padaudit.formats.onnx.dtypes import dtype_code, dtype_name
+from padaudit.formats.onnx.protos import (
+    GraphProto,
+    ModelProto,
+    TensorProto,
+    TensorShapeProto,
+    TypeProto,
+    ValueInfoProto,
+    compiled,
+)
+from padaudit.formats.onnx.skeleton import LARGE_TENSOR_BYTES
 from padaudit.ir.dims import Open, Shape
 from padaudit.ir.tensor import TensorInfo
 
+_LENIENT: Final = False
+_PROPAGATE_DATA: Final = True
 _INVENTED: Final = "unk__"
 """How onnx names the sizes that it can't express."""
 
@@ -26,7 +35,9 @@ def infer(model: ModelProto) -> tuple[ModelProto, str | None]:
     """
     light = _without_weights(model)
     try:
-        return onnx.shape_inference.infer_shapes(light, data_prop=True), None
+        infer_shapes = compiled().shape_inference.infer_shapes
+        inferred = infer_shapes(light.SerializeToString(), _LENIENT, _LENIENT, _PROPAGATE_DATA)
+        return ModelProto.FromString(inferred), None
     except Exception as error:
         # onnx raises several unrelated types here, RuntimeError and its own among them.
         return light, f"onnx shape inference failed ({(str(error).splitlines() or ['?'])[0]})"
@@ -46,6 +57,15 @@ def override_inputs(model: ModelProto, shapes: Mapping[str, TensorInfo]) -> Mode
     for value in light.graph.output:
         value.type.tensor_type.ClearField("shape")
     return light
+
+
+def retyped(value: ValueInfoProto, info: TensorInfo) -> ValueInfoProto:
+    """Return a copy of a graph input with another shape."""
+    copy = ValueInfoProto()
+    copy.CopyFrom(value)
+    if info.shape is not None:
+        copy.type.tensor_type.shape.CopyFrom(_shape_proto(info.shape))
+    return copy
 
 
 def type_table(graph: GraphProto) -> dict[str, TensorInfo]:
@@ -74,36 +94,25 @@ def weight_info(tensor: TensorProto) -> TensorInfo:
     return TensorInfo(tuple(tensor.dims), dtype_name(tensor.data_type), constant=True)
 
 
-def dtype_name(code: int) -> str | None:
-    """Return numpy's name of an ONNX element type (None where it has none).
-
-    >>> dtype_name(1)
-    'float32'
-    """
-    try:
-        return str(helper.tensor_dtype_to_np_dtype(code))
-    except (KeyError, TypeError, ValueError):
-        return None
-
-
-def typed_value(name: str, info: TensorInfo, element: int) -> ValueInfoProto:
-    """Return a graph input of the given type (``element`` is the ONNX element type)."""
-    if info.shape is None:
-        return helper.make_tensor_value_info(name, element, None)
-    value = helper.make_tensor_value_info(name, element, [])
-    value.type.tensor_type.shape.CopyFrom(_shape_proto(info.shape))
+def typed_value(name: str, info: TensorInfo) -> ValueInfoProto:
+    """Return a graph input of a type; a float where the element type is not known."""
+    value = ValueInfoProto(name=name)
+    tensor = value.type.tensor_type
+    tensor.elem_type = dtype_code(info.dtype) or TensorProto.FLOAT
+    if info.shape is not None:
+        tensor.shape.CopyFrom(_shape_proto(info.shape))
     return value
 
 
-def _dim(dim: onnx.TensorShapeProto.Dimension) -> int | Open:
+def _dim(dim: TensorShapeProto.Dimension) -> int | Open:
     if dim.HasField("dim_value") and dim.dim_value >= 0:
         return int(dim.dim_value)
     name = dim.dim_param
     return Open(None if not name or name.startswith(_INVENTED) else name)
 
 
-def _shape_proto(shape: Shape) -> onnx.TensorShapeProto:
-    proto = onnx.TensorShapeProto()
+def _shape_proto(shape: Shape) -> TensorShapeProto:
+    proto = TensorShapeProto()
     for size in shape:
         dim = proto.dim.add()
         if isinstance(size, int):

@@ -1,25 +1,149 @@
-"""Writing an ONNX model."""
+"""Writing an ONNX model: new bytes, and ranges copied from the file it was read from."""
 
 from __future__ import annotations
 
+import mmap
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO, Final
 
 from padaudit.errors import InputError
-from padaudit.formats.onnx.document import OnnxDocument, external_tensors
+from padaudit.formats.onnx.document import OnnxDocument
+from padaudit.formats.onnx.protos import ModelProto
+from padaudit.formats.onnx.splice import Content, Span
+
+_CHUNK_BYTES: Final = 1 << 22
 
 
-def write_onnx(document: OnnxDocument, target: Path, home: Path) -> None:
-    """Write a model to ``target``, to be moved to the folder ``home`` later.
+@dataclass(frozen=True, slots=True)
+class RewrittenOnnx:
+    """An ONNX model with edits: its content, mostly ranges of the original.
+
+    Parameters
+    ----------
+    original : OnnxDocument
+        What was edited.
+    content : tuple of (bytes or Span)
+        The serialised new model.
+    """
+
+    original: OnnxDocument
+    content: Content
+    format: str = "onnx"
+
+    @property
+    def path(self) -> Path | None:
+        """The original's file."""
+        return self.original.path
+
+    @property
+    def model(self) -> ModelProto:
+        """The whole new model, weights included (external ones are referenced)."""
+        model: ModelProto = ModelProto.FromString(self.serialized())
+        return model
+
+    def serialized(self) -> bytes:
+        """Return the whole new model as bytes."""
+        source = self.original.buffer()
+        return b"".join(
+            source[piece.start : piece.end] if isinstance(piece, Span) else piece
+            for piece in self.content
+        )
+
+
+def write_onnx(document: OnnxDocument | RewrittenOnnx, target: Path) -> None:
+    """Write a model; what did not change is copied from file to file.
 
     Raises
     ------
     InputError
-        If the model's weights are in other files and ``home`` is not their folder.
+        If the original changed on disk since it was read.
     """
-    source = document.path
-    if source is not None and home.resolve() != source.resolve().parent:
-        tensor = next(external_tensors(document.model), None)
-        if tensor is not None:
-            cause = f"its weights are in other files beside it (tensor '{tensor.name}')"
-            raise InputError(source, cause, "write the output into the same folder")
-    target.write_bytes(document.model.SerializeToString(deterministic=True))
+    rewritten = document if isinstance(document, RewrittenOnnx) else _unchanged(document)
+    original = rewritten.original
+    if original.path is None or not isinstance(original.source, mmap.mmap):
+        target.write_bytes(rewritten.serialized())
+        return
+    size = len(original.source)
+    with original.path.open("rb") as source, target.open("wb") as file:
+        if os.fstat(source.fileno()).st_size != size:
+            cause = "it changed while it was read"
+            raise InputError(original.path, cause, "run padaudit again")
+        for piece in rewritten.content:
+            if isinstance(piece, Span):
+                _copy(source, file, piece)
+            else:
+                file.write(piece)
+
+
+def data_files(document: OnnxDocument | RewrittenOnnx) -> Iterator[str]:
+    """Yield the locations of a model's external data, relative to its folder."""
+    original = document.original if isinstance(document, RewrittenOnnx) else document
+    for file in original.data_files:
+        yield file.location
+
+
+def copy_data_files(document: OnnxDocument | RewrittenOnnx, home: Path) -> list[Path]:
+    """Copy a model's external data files into another folder; return the copies.
+
+    Raises
+    ------
+    InputError
+        If a file is missing, or one of its name is there already.
+    """
+    original = document.original if isinstance(document, RewrittenOnnx) else document
+    copies: list[Path] = []
+    for item in original.data_files if document.path is not None else ():
+        source, target = _folder(document) / item.location, home / item.location
+        if not source.is_file():
+            cause = f"its data file '{item.location}' (tensor '{item.tensor}') is missing"
+            raise InputError(document.path or "", cause, "copy it beside the model")
+        if target.exists():
+            cause = f"'{target}' is there already"
+            raise InputError(document.path or "", cause, "choose another folder")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        copies.append(target)
+        shutil.copyfile(source, target)
+    return copies
+
+
+def _folder(document: OnnxDocument | RewrittenOnnx) -> Path:
+    return document.path.parent if document.path else Path()
+
+
+def _unchanged(document: OnnxDocument) -> RewrittenOnnx:
+    return RewrittenOnnx(document, (Span(0, len(document.buffer())),))
+
+
+def _copy(source: BinaryIO, target: BinaryIO, span: Span) -> None:
+    """Copy a range between files, inside the kernel where the system can."""
+    if span.end - span.start < _CHUNK_BYTES or not hasattr(os, "copy_file_range"):
+        _copy_chunks(source, target, span.start, span.end)
+        return
+    target.flush()
+    at = span.start
+    try:
+        while at < span.end:
+            count = os.copy_file_range(
+                source.fileno(), target.fileno(), span.end - at, offset_src=at
+            )
+            if count == 0:
+                break
+            at += count
+    except OSError:  # not between these file systems
+        pass
+    target.seek(0, os.SEEK_END)
+    _copy_chunks(source, target, at, span.end)
+
+
+def _copy_chunks(source: BinaryIO, target: BinaryIO, start: int, end: int) -> None:
+    source.seek(start)
+    while start < end:
+        chunk = source.read(min(_CHUNK_BYTES, end - start))
+        if not chunk:
+            raise OSError("the model's file ended early")
+        target.write(chunk)
+        start += len(chunk)

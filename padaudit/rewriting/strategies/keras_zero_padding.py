@@ -57,9 +57,9 @@ def apply(document: KerasDocument, edits: Sequence[Edit]) -> Applied:
 def _insertion(layer: Mapping[str, Any], edit: Edit) -> Insertion:
     origin, axes = edit.site.op.origin, edit.site.spatial_axes
     growth = [0] * (len(axes) + 2)
-    for axis, pads in zip(axes, edit.pads, strict=True):
+    for axis, pads in zip(axes, edit.pads or (), strict=True):
         growth[axis] = sum(pads)
-    record = padding_record(layer, edit.pads, _channels_first(edit.site))
+    record = padding_record(layer, edit.pads or (), _channels_first(edit.site))
     return Insertion(origin.path, origin.call, record, tuple(growth))
 
 

@@ -2,28 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from padaudit.formats.onnx.document import OnnxDocument
-from padaudit.formats.onnx.edit import GraphEditor, clear_padding, copied, write_pads
-from padaudit.ir.site import PaddingSite
-from padaudit.rewriting.edit import Applied, Edit
+from padaudit.formats.onnx.edit import GraphEditor
+from padaudit.formats.onnx.padding import clear_padding, remove_attributes, write_ints, write_pads
+from padaudit.ir.site import Family, PaddingSite
+from padaudit.rewriting.edit import Edit
+from padaudit.rewriting.strategies.declared import contradiction
+
+_POOLS = frozenset({Family.MAX_POOL, Family.AVG_POOL, Family.LP_POOL})
 
 
 def refuse(document: OnnxDocument, site: PaddingSite) -> str | None:
     """Return why an operator can't take a pads attribute, or None if it can."""
-    if "pads" in site.op.attributes:
-        return "auto_pad stands together with pads, and runtimes disagree on which counts"
+    if site.pads is None or site.window is None:
+        return "its amounts are not the same for all sizes, and an attribute is a constant"
+    if site.family in _POOLS:
+        kernel = site.window.kernel_shape
+        if any(max(pads) >= size for pads, size in zip(site.pads, kernel, strict=True)):
+            return f"runtimes refuse pads {site.pads} that are not smaller than the kernel {kernel}"
+    if site.family is Family.TRANSPOSED_CONV:
+        return contradiction(site) or _refuse_output_padding(site)
+    return contradiction(site)
+
+
+def edit(editor: GraphEditor, item: Edit) -> str | None:
+    """Write ``pads`` (for a transposed convolution output_padding too), remove ``auto_pad``."""
+    node = editor.node(item.site.op.origin)
+    clear_padding(node)
+    if item.pads is not None and item.adds_padding:
+        write_pads(node, item.pads)
+    if item.site.family is Family.TRANSPOSED_CONV:
+        remove_attributes(node, ["output_shape"])
+        if any(item.site.appended):
+            write_ints(node, "output_padding", _output_padding(item.site))
     return None
 
 
-def apply(document: OnnxDocument, edits: Sequence[Edit]) -> Applied:
-    """Return the model with ``pads`` written and ``auto_pad`` removed."""
-    rewritten = copied(document)
-    editor = GraphEditor(rewritten.model)
-    for edit in edits:
-        node = editor.node(edit.site.op.origin)
-        clear_padding(node)
-        if edit.adds_padding:
-            write_pads(node, edit.pads)
-    return Applied(rewritten)
+def _output_padding(site: PaddingSite) -> list[int]:
+    """Return output_padding: what the node declares, and what its full output is short of."""
+    declared = site.op.attributes.get("output_padding")
+    given = declared if isinstance(declared, list) else [0] * len(site.appended)
+    return [own + more for own, more in zip(given, site.appended, strict=True)]
+
+
+def _refuse_output_padding(site: PaddingSite) -> str | None:
+    window = site.window
+    if window is None or not any(site.appended):
+        return None
+    limits = [max(pair) for pair in zip(window.strides, window.dilations, strict=True)]
+    values = _output_padding(site)
+    if all(value < limit for value, limit in zip(values, limits, strict=True)):
+        return None
+    return f"it would need an output_padding of {values}, which has to stay below {limits}"

@@ -1,0 +1,69 @@
+"""Constants of an ONNX model by name, as a node sees them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+from padaudit.formats.onnx.document import container_at
+from padaudit.formats.onnx.locate import Steps
+from padaudit.formats.onnx.protos import GraphProto, ModelProto, NodeProto, TensorProto
+
+
+class Constants:
+    """Initializers and Constant nodes of a model, looked up from the inside out.
+
+    Parameters
+    ----------
+    model : ModelProto
+        The model, or its skeleton.
+    """
+
+    def __init__(self, model: ModelProto) -> None:
+        self.model = model
+        self._tables: dict[Steps, dict[str, TensorProto]] = {}
+
+    def tensor(self, steps: Steps, name: str) -> TensorProto | None:
+        """Return a constant that a node in the container at ``steps`` reads, or None."""
+        for length in range(len(steps), 0, -1):
+            found = self._table(steps[:length]).get(name)
+            if found is not None:
+                return found
+        return None
+
+    def array(self, steps: Steps, name: str) -> NDArray[Any] | None:
+        """Return the values of a constant; None if there is none, or they are not loaded."""
+        tensor = self.tensor(steps, name)
+        if tensor is None or tensor.data_location == TensorProto.EXTERNAL:
+            return None
+        return np.asarray(numpy_helper.to_array(tensor))
+
+    def _table(self, steps: Steps) -> dict[str, TensorProto]:
+        if steps not in self._tables:
+            container = container_at(self.model, steps)
+            table = {}
+            if isinstance(container, GraphProto):
+                table = {tensor.name: tensor for tensor in container.initializer}
+            for node in container.node:
+                value = _value(node) if node.op_type == "Constant" else None
+                if value is not None:
+                    table[node.output[0]] = value
+            self._tables[steps] = table
+        return self._tables[steps]
+
+
+def _value(node: NodeProto) -> TensorProto | None:
+    """Return what a Constant node holds, in whichever attribute."""
+    for attribute in node.attribute:
+        if attribute.name == "value":
+            return attribute.t
+        if attribute.name in {"value_ints", "value_int"}:
+            ints = list(attribute.ints) or attribute.i
+            return numpy_helper.from_array(np.asarray(ints, np.int64))
+        if attribute.name in {"value_floats", "value_float"}:
+            floats = list(attribute.floats) or attribute.f
+            return numpy_helper.from_array(np.asarray(floats, np.float32))
+    return None

@@ -1,0 +1,89 @@
+"""How a model is to be rewritten."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from padaudit.errors import UsageError
+from padaudit.formats.shape_options import InputShapes
+from padaudit.ir.site import Family
+from padaudit.rewriting.plan import AUTO, Wishes
+
+HOISTS = ("asymmetric", "all")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to rewrite.
+
+    Parameters
+    ----------
+    style : str
+        ``pad`` (a padding operator in front), ``attrs`` (ONNX ``pads`` attribute) or ``auto``
+        (a Pad in front of convolutions, the attribute where a Pad would cost time).
+    verify : str
+        ``auto`` (all levels that can run here), ``site``, ``model`` (must run) or ``none``.
+    input_shapes : InputShapes
+        Sizes that the user fixes.
+    allow_unverified : bool
+        Write even if no proof could be run.
+    timeout : float
+        Seconds for each process of the proof.
+    freeze : bool
+        Whether the given input shapes are written into the model (ONNX).
+    observe : bool
+        Whether the model is run once to learn sizes that inference loses (ONNX).
+    opset : int or None
+        The opset to convert the model to before anything else (ONNX).
+    hoist : str or None
+        ``asymmetric`` or ``all``: explicit pads of convolutions go into Pad nodes (ONNX).
+    copy_data : bool
+        Whether external data is copied to the output's folder (ONNX).
+    families : frozenset of str, or None
+        The families of operators to rewrite; None for all.
+    """
+
+    style: str = AUTO
+    verify: str = "auto"
+    input_shapes: InputShapes = field(default_factory=InputShapes)
+    allow_unverified: bool = False
+    timeout: float = 600.0
+    freeze: bool = False
+    observe: bool = False
+    opset: int | None = None
+    hoist: str | None = None
+    copy_data: bool = False
+    families: frozenset[str] | None = None
+
+    @property
+    def wishes(self) -> Wishes:
+        """What the plan has to know."""
+        return Wishes(self.hoist, self.families, fold=self.style == "attrs")
+
+    def validate(self) -> None:
+        """Refuse options that exclude each other.
+
+        Raises
+        ------
+        UsageError
+            If they do, or name something that does not exist.
+        """
+        unknown = sorted((self.families or frozenset()) - {family.value for family in Family})
+        if unknown:
+            known = ", ".join(family.value for family in Family)
+            raise UsageError(f"--families: there is no '{unknown[0]}'; there are {known}")
+        if self.hoist and self.style == "attrs":
+            raise UsageError("--hoist makes Pad nodes of pads; it excludes --style attrs")
+        if self.freeze and not self.input_shapes:
+            raise UsageError("--freeze writes the sizes of --input-shape; give it")
+
+
+def parse_families(option: str | None) -> frozenset[str] | None:
+    """Read a comma-separated list of families (None: all of them).
+
+    >>> sorted(parse_families("conv, max_pool"))
+    ['conv', 'max_pool']
+    """
+    if option is None:
+        return None
+    return frozenset(part.strip() for part in option.split(",") if part.strip())

@@ -1,0 +1,119 @@
+"""Where an output stands until it is proven, and how it gets to its place."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from padaudit.errors import InputError
+from padaudit.formats.atomic import staged
+from padaudit.formats.document import Document
+from padaudit.rewriting.options import Options
+
+
+@dataclass(frozen=True, slots=True)
+class Aside:
+    """A written model that is not yet in its place."""
+
+    path: Path
+    target: Path
+
+    def publish(self) -> None:
+        """Put the finished file in its place, in one step.
+
+        Raises
+        ------
+        InputError
+            If the target's folder can't be written.
+        """
+        publish(self.path, self.target)
+
+
+@contextmanager
+def output(
+    document: Document, original: Document, target: Path, options: Options
+) -> Iterator[Aside]:
+    """Write a document aside; what is not published is gone when the block ends.
+
+    A document that is the original itself is copied byte for byte.
+
+    That is a scratch folder, where even a killed run leaves nothing beside the target; but
+    onnxruntime finds external data only beside the model.
+
+    Raises
+    ------
+    InputError
+        If the model has external data in another folder and it is not to be copied.
+    """
+    copied = _bring_data(document, target.parent, options)
+    with tempfile.TemporaryDirectory(prefix="padaudit-") as scratch:
+        path = Path(scratch) / f"rewritten{target.suffix}"
+        if _locations(document):
+            path = target.with_name(f".{target.stem}.{os.getpid()}.partial{target.suffix}")
+        aside = Aside(path, target)
+        try:
+            if document is original and document.path and document.format != "onnx":
+                shutil.copyfile(document.path, path)
+            else:
+                write_document(document, path)
+            yield aside
+        finally:
+            path.unlink(missing_ok=True)
+            if not target.exists():
+                for file in copied:
+                    file.unlink(missing_ok=True)
+
+
+def write_document(document: Document, target: Path) -> None:
+    """Write a document of either format."""
+    if document.format == "onnx":
+        from padaudit.formats.onnx.write import write_onnx
+
+        write_onnx(document, target)  # type: ignore[arg-type]
+        return
+    from padaudit.formats.keras.write import write_keras
+
+    write_keras(document, target)  # type: ignore[arg-type]
+
+
+def publish(aside: Path, target: Path) -> None:
+    """Put a finished file in its place, in one step.
+
+    Raises
+    ------
+    InputError
+        If the target's folder can't be written.
+    """
+    try:
+        with staged(target) as partial:
+            shutil.copyfile(aside, partial)
+    except OSError as error:
+        cause = f"the output can't be written ({error.strerror or error})"
+        raise InputError(target, cause, "check the folder and the space left") from error
+
+
+def _locations(document: Document) -> tuple[str, ...]:
+    if document.format != "onnx":
+        return ()
+    from padaudit.formats.onnx.write import data_files
+
+    return tuple(data_files(document))  # type: ignore[arg-type]
+
+
+def _bring_data(document: Document, home: Path, options: Options) -> list[Path]:
+    """Copy external data to the output's folder, or refuse to write without it."""
+    from padaudit.formats.onnx.write import copy_data_files
+
+    source, locations = document.path, _locations(document)
+    if source is None or not locations or home.resolve() == source.resolve().parent:
+        return []
+    if not options.copy_data:
+        cause = f"its weights are in other files beside it ('{locations[0]}')"
+        advice = "write the output into the same folder, or give --copy-data"
+        raise InputError(source, cause, advice)
+    return copy_data_files(document, home)  # type: ignore[arg-type]

@@ -1,0 +1,81 @@
+"""What a site is proven with: stand-ins for its inputs, test data, and the right results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from padaudit.ir.site import PaddingSite
+from padaudit.padding.amounts import AxisPads
+
+Array = NDArray[Any]
+Pads = tuple[AxisPads, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Kit:
+    """How one operator is tried.
+
+    Parameters
+    ----------
+    inputs : Mapping of int to ndarray
+        By slot, what takes the place of the operator's inputs other than the data.
+    channels : int
+        Number of channels of the data.
+    dtype : str
+        numpy's name of the data's element type.
+    make : callable
+        ``make(shape, seed)`` returns data of shape (N, C, *spatial).
+    expected : callable
+        ``expected(data)`` returns the right value of each output, channels first.
+    attributes : Mapping
+        Attributes of the operator that have another value in the trial; None removes one.
+    rtol, atol : float
+        What rounding of quotients and roots allows; 0 where results are exact.
+    """
+
+    inputs: Mapping[int, Array]
+    channels: int
+    dtype: str
+    make: Callable[[Sequence[int], int], Array]
+    expected: Callable[[Array], tuple[Array, ...]]
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    rtol: float = 0.0
+    atol: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What a site's padding means, in the oracle's terms.
+
+    Parameters
+    ----------
+    mode : str
+        ``valid``, ``same_upper``, ``same_lower``, ``causal`` or ``explicit``.
+    pads : tuple of AxisPads, or None
+        For ``explicit``.
+    """
+
+    mode: str
+    pads: Pads | None = None
+
+
+def meaning_of(site: PaddingSite, pads: Pads | None) -> Meaning:
+    """Return the meaning of a site as it was before it was rewritten to ``pads``."""
+    if site.implicit and not site.derived:
+        return Meaning(site.padding.value)
+    return Meaning("explicit", pads)
+
+
+def small_integers(shape: Sequence[int], seed: int) -> NDArray[np.float64]:
+    """Return integers from -4 to 4, as floats: sums of their products are exact."""
+    return np.random.default_rng(seed).integers(-4, 5, tuple(shape)).astype(np.float64)
+
+
+def given(site: PaddingSite, slot: int) -> bool:
+    """Tell whether the operator has an input in a slot."""
+    return slot < len(site.op.inputs) and bool(site.op.inputs[slot])
