@@ -58,7 +58,7 @@ def onnx_transposed(draft: SiteDraft) -> PaddingSite:
         return replace(draft.site, amounts=draft.declared)
 
     def output(size: int, axis: int) -> int:
-        chosen = _axis_value(wanted, axis)
+        chosen = _wanted(draft, axis)
         return chosen if chosen is not None else size * draft.window.strides[axis]
 
     return _transposed(draft, output, odd_first=draft.site.padding is not Padding.SAME_UPPER)
@@ -107,7 +107,7 @@ def _open_crop(
 
 
 def _open_output(draft: SiteDraft, output: Callable[[int, int], int], axis: int) -> Dim:
-    wanted = _axis_value(draft.site.op.attributes.get("output_shape"), axis)
+    wanted = _wanted(draft, axis)
     known = draft.site.output_size[axis] if wanted is None else wanted
     if isinstance(known, int) or not draft.site.implicit:
         return known
@@ -141,6 +141,14 @@ def _window_output(site: PaddingSite, window: Window, axis: int, pads: AxisAmoun
         form = f"ceil({{}}/{stride})" if stride > 1 else "{}"
         return map_dim(size, lambda n: amounts.same_output(n, stride), form)
     return inferred
+
+
+def _wanted(draft: SiteDraft, axis: int) -> int | None:
+    """Return the declared output size of a spatial axis; N and C may stand before them."""
+    declared = draft.site.op.attributes.get("output_shape")
+    if isinstance(declared, list | tuple):
+        declared = declared[-draft.window.rank :]
+    return _axis_value(declared, axis)
 
 
 def _axis(window: Window, axis: int) -> tuple[int, int, int]:

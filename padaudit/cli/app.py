@@ -7,11 +7,9 @@ import sys
 from types import FrameType
 from typing import Final
 
-import click as plain_click
-import rich_click as click
-
 from padaudit import __version__
 from padaudit.cli.check import check
+from padaudit.cli.clicks import click
 from padaudit.cli.console import complain
 from padaudit.cli.explain import explain
 from padaudit.cli.rewrite import rewrite
@@ -43,7 +41,7 @@ def main() -> None:
     try:
         code = cli.main(standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
-    except plain_click.exceptions.Exit as done:
+    except click.exceptions.Exit as done:
         sys.exit(done.exit_code)
     except click.UsageError as error:
         error.show()

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import rich_click as click
-
 from padaudit.audit.check import CheckResult, check_paths
 from padaudit.audit.selection import Selection
+from padaudit.cli.clicks import click
 from padaudit.cli.config import load_config
-from padaudit.cli.console import complain, deliver, progress, show, stdout
+from padaudit.cli.console import complain, deliver, progress, show
 from padaudit.cli.options import input_shape_option
 from padaudit.formats.shape_options import parse_input_shapes
+from padaudit.report.line import Line
 
 _FORMATS = ("full", "concise", "json")
 
@@ -67,7 +67,7 @@ def _report(result: CheckResult, output_format: str, output_file: Path | None) -
         show(lines)
     else:
         deliver("\n".join(line.plain for line in lines), output_file)
-        stdout().print(f"Report written: {output_file}")
+        show([Line(f"Report written: {output_file}")])
 
 
 def _rules(option: str | None) -> tuple[str, ...]:

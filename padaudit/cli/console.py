@@ -7,49 +7,28 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
-
-from rich.console import Console
-from rich.text import Text
+from typing import TYPE_CHECKING, TextIO
 
 from padaudit.errors import InputError
+from padaudit.report.line import Line
 
-_WIDE = 10_000
-"""Lines are not folded: a path or a number broken over two lines can't be searched for."""
-
-
-def stdout() -> Console:
-    """Return the console for results."""
-    return _console(sys.stdout)
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
-def stderr() -> Console:
-    """Return the console for errors, progress and remarks."""
-    return _console(sys.stderr)
+def show(lines: Iterable[Line]) -> None:
+    """Write lines to stdout."""
+    _write(sys.stdout, lines)
 
 
-def _console(stream: TextIO) -> Console:
-    """Style on a terminal only, and not at all where NO_COLOR is set."""
-    plain = bool(os.environ.get("NO_COLOR")) or not stream.isatty()
-    return Console(
-        file=stream,
-        highlight=False,
-        soft_wrap=True,
-        force_terminal=False if plain else None,
-        width=None if stream.isatty() else _WIDE,
-    )
+def remark(text: str) -> None:
+    """Write a remark to stderr."""
+    _write(sys.stderr, [Line(text)])
 
 
 def complain(message: str) -> None:
     """Write an error, in one line."""
-    stderr().print(Text.assemble(("error: ", "bold red"), " ".join(message.split())))
-
-
-def show(lines: Iterable[Text]) -> None:
-    """Write lines to stdout."""
-    console = stdout()
-    for line in lines:
-        console.print(line)
+    _write(sys.stderr, [Line.assemble(("error: ", "bold red"), " ".join(message.split()))])
 
 
 def deliver(text: str, output_file: Path | None) -> None:
@@ -73,9 +52,37 @@ def deliver(text: str, output_file: Path | None) -> None:
 @contextmanager
 def progress(what: str) -> Iterator[None]:
     """Show on a terminal that something takes its time."""
-    console = stderr()
-    if not console.is_terminal:
+    if not _styled(sys.stderr):
         yield
         return
-    with console.status(what):
+    with terminal(sys.stderr).status(what):
         yield
+
+
+def terminal(stream: TextIO) -> Console:
+    """Return rich's console for a stream; it styles what goes to a terminal."""
+    from rich.console import Console
+
+    plain = not _styled(stream)
+    return Console(
+        file=stream,
+        highlight=False,
+        soft_wrap=True,
+        force_terminal=False if plain else None,
+    )
+
+
+def _styled(stream: TextIO) -> bool:
+    return stream.isatty() and not os.environ.get("NO_COLOR")
+
+
+def _write(stream: TextIO, lines: Iterable[Line]) -> None:
+    """Write lines, unfolded; with styles on a terminal only, unless NO_COLOR is set."""
+    if not _styled(stream):
+        stream.writelines(f"{line.plain}\n" for line in lines)
+        return
+    from rich.text import Text
+
+    console = terminal(stream)
+    for line in lines:
+        console.print(Text.assemble(*line.parts))

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import rich_click as click
-
+from padaudit.cli.clicks import click
 from padaudit.cli.console import show
 from padaudit.cli.options import input_shape_option
 from padaudit.errors import UsageError

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import rich_click as click
-
-from padaudit.cli.console import deliver, progress, show, stderr
+from padaudit.cli.clicks import click
+from padaudit.cli.console import deliver, progress, remark, show
 from padaudit.cli.options import input_shape_option, timeout_option
 from padaudit.errors import UsageError
 from padaudit.formats.shape_options import parse_input_shapes
@@ -115,9 +114,7 @@ def _show_plan(model: Path, how: Options) -> int:
     read = prepared(model, how)
     plan = make_plan(read.document, read.sites, how.style, how.wishes, read.graph)
     show(plan_lines(plan, apply_plan(read.document, plan, read.graph).created))
-    stderr().print(
-        f"{len(plan.edits)} would be rewritten, {len(plan.kept)} kept; nothing was written."
-    )
+    remark(f"{len(plan.edits)} would be rewritten, {len(plan.kept)} kept; nothing was written.")
     return 0
 
 
@@ -131,6 +128,6 @@ def _report(result: RewriteResult, how: Options, as_json: bool, verbose: bool) -
 
         show(rewrite_report(result, verbose))
     if result.written and how.verify == "none":
-        stderr().print("The result is unverified: no proof was asked for.")
+        remark("The result is unverified: no proof was asked for.")
     proven = result.verification.status is Status.EQUIVALENT
     return 0 if proven or result.written else 1

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import rich_click as click
-from rich.table import Table
+import sys
 
-from padaudit.cli.console import deliver, stdout
+from padaudit.cli.clicks import click
+from padaudit.cli.console import deliver, terminal
 from padaudit.report.text import STYLES
 from padaudit.rules.load import catalogue
 
@@ -21,9 +21,11 @@ def rules(output_format: str) -> int:
         text = msgspec.json.format(msgspec.json.encode(listed), indent=2).decode()
         deliver(text, None)
         return 0
+    from rich.table import Table
+
     table = Table("rule", "name", "severity", "what it means", box=None, pad_edge=False)
     for rule in catalogue().values():
         severity = f"[{STYLES[rule.severity]}]{rule.severity}[/]"
         table.add_row(rule.id, rule.name, severity, rule.doc.what.strip())
-    stdout().print(table)
+    terminal(sys.stdout).print(table)
     return 0

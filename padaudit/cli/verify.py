@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import rich_click as click
-
+from padaudit.cli.clicks import click
 from padaudit.cli.console import deliver, progress, show
 from padaudit.cli.options import input_shape_option, timeout_option
 from padaudit.formats.shape_options import parse_input_shapes

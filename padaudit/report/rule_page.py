@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rich.text import Text
-
+from padaudit.report.line import Line
 from padaudit.report.text import STYLES
 from padaudit.rules.schema import Rule
 
 
-def rule_page(rule: Rule) -> Iterator[Text]:
+def rule_page(rule: Rule) -> Iterator[Line]:
     """Yield a rule's page."""
-    yield Text.assemble(
+    yield Line.assemble(
         (rule.id, STYLES[rule.severity]), f" {rule.name} ", (f"[{rule.severity}]", "dim")
     )
     sections = (
@@ -24,6 +23,6 @@ def rule_page(rule: Rule) -> Iterator[Text]:
         ("References", "\n".join(rule.doc.references)),
     )
     for heading, body in sections:
-        yield Text("")
-        yield Text(heading, style="bold")
-        yield Text(body.strip("\n"))
+        yield Line("")
+        yield Line(heading, style="bold")
+        yield Line(body.strip("\n"))

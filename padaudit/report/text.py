@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-from rich.text import Text
-
 from padaudit.audit.check import CheckResult, ModelReport
 from padaudit.audit.findings import SEVERITIES, Finding, amounts_text, times
 from padaudit.ir.site import PaddingSite
 from padaudit.report.jsonable import sentence
+from padaudit.report.line import Line
 from padaudit.verification.evidence import Evidence, Status, Verification
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ _VERDICTS: Final = {
 }
 
 
-def check_full(result: CheckResult) -> Iterator[Text]:
+def check_full(result: CheckResult) -> Iterator[Line]:
     """Yield every finding with its site, numbers and help."""
     for model in result.models:
         if model.error:
@@ -36,12 +35,12 @@ def check_full(result: CheckResult) -> Iterator[Text]:
     yield from check_summary(result)
 
 
-def check_concise(result: CheckResult) -> Iterator[Text]:
+def check_concise(result: CheckResult) -> Iterator[Line]:
     """Yield one line per finding."""
     for model in result.models:
         for finding in model.findings:
             where = f"{model.path}:{finding.site}" if finding.site else model.path
-            yield Text.assemble(
+            yield Line.assemble(
                 (f"{where}: ", "bold"),
                 (finding.rule, STYLES[finding.severity]),
                 f" [{finding.severity}] {finding.message}",
@@ -49,7 +48,7 @@ def check_concise(result: CheckResult) -> Iterator[Text]:
     yield from check_summary(result)
 
 
-def check_summary(result: CheckResult) -> Iterator[Text]:
+def check_summary(result: CheckResult) -> Iterator[Line]:
     """Yield the closing lines: how many of what, and what to do about it."""
     read = [model for model in result.models if not model.error]
     sites = sum(len(model.sites) for model in read)
@@ -61,27 +60,27 @@ def check_summary(result: CheckResult) -> Iterator[Text]:
     )
     if result.findings:
         found = plural(len(result.findings), "finding")
-        yield Text(f"{found} ({parts}) in {looked}.", style="bold")
+        yield Line(f"{found} ({parts}) in {looked}.", style="bold")
     elif read:
-        yield Text(f"No findings in {looked}.", style="bold green")
+        yield Line(f"No findings in {looked}.", style="bold green")
     fixable = [
         model.path for model in read if any(finding.fix is not None for finding in model.findings)
     ]
     if fixable:
-        yield Text(f"Make the padding explicit with: padaudit rewrite --explicit {fixable[0]}")
+        yield Line(f"Make the padding explicit with: padaudit rewrite --explicit {fixable[0]}")
 
 
-def plan_lines(plan: Plan, created: dict[str, str]) -> Iterator[Text]:
+def plan_lines(plan: Plan, created: dict[str, str]) -> Iterator[Line]:
     """Yield what is or would be changed, as a diff, and what stays."""
     for edit in plan.edits:
         site = edit.site
-        yield Text(f"- {site.id}  {site.op.op_type} padding={site.padding.value}", style="red")
+        yield Line(f"- {site.id}  {site.op.op_type} padding={site.padding.value}", style="red")
         pad = created.get(site.id)
-        yield Text(f"+ {site.id}  {site.op.op_type} {_new_form(edit, pad)}", style="green")
+        yield Line(f"+ {site.id}  {site.op.op_type} {_new_form(edit, pad)}", style="green")
         if edit.note:
-            yield Text(f"    not in the style asked for: {sentence(edit.note)}", style="dim")
+            yield Line(f"    not in the style asked for: {sentence(edit.note)}", style="dim")
     for item in plan.kept:
-        yield Text(f"  {item.site.id}  kept: {sentence(item.reason)}", style="dim")
+        yield Line(f"  {item.site.id}  kept: {sentence(item.reason)}", style="dim")
 
 
 def _new_form(edit: Edit, pad: str | None) -> str:
@@ -93,35 +92,35 @@ def _new_form(edit: Edit, pad: str | None) -> str:
     return f"padding=valid, {shown} by {pad}" if pad else f"padding=explicit, {shown}"
 
 
-def rewrite_report(result: RewriteResult, details: bool) -> Iterator[Text]:
+def rewrite_report(result: RewriteResult, details: bool) -> Iterator[Line]:
     """Yield what was found, rewritten and proven, and where it was written."""
     plan = result.plan
     implicit = len(plan.edits) + len(plan.kept)
-    yield Text(f"{result.source}: {plural(implicit, 'implicitly padded operator')} found")
+    yield Line(f"{result.source}: {plural(implicit, 'implicitly padded operator')} found")
     if details:
         yield from plan_lines(plan, result.created)
     unpadded = sum(not edit.adds_padding for edit in plan.edits)
     inside = len(plan.edits) - unpadded - len(result.created)
     attributes = f"{inside} by attribute, " if inside else ""
-    yield Text(
+    yield Line(
         f"{len(plan.edits)} rewritten ({len(result.created)} with a padding operator, "
         f"{attributes}{unpadded} without: nothing to pad), {len(plan.kept)} kept"
     )
     yield from verification_lines(result.verification)
     if result.written:
-        yield Text.assemble("Written: ", (str(result.target), "bold"))
+        yield Line.assemble("Written: ", (str(result.target), "bold"))
     else:
-        yield Text(f"Not written: {result.target}", style="bold red")
+        yield Line(f"Not written: {result.target}", style="bold red")
 
 
-def verification_lines(verification: Verification) -> Iterator[Text]:
+def verification_lines(verification: Verification) -> Iterator[Line]:
     """Yield the evidence and the verdict."""
     for item in verification.evidence:
-        yield Text.assemble("  proof, ", (item.level, "bold"), f": {_evidence(item)}")
+        yield Line.assemble("  proof, ", (item.level, "bold"), f": {_evidence(item)}")
     for missed in verification.not_covered:
-        yield Text(f"  not covered: {missed}", style="yellow")
+        yield Line(f"  not covered: {missed}", style="yellow")
     reason = f": {verification.reason}" if verification.reason else ""
-    yield Text.assemble(
+    yield Line.assemble(
         "Verdict: ", (verification.status.value, _VERDICTS[verification.status]), reason
     )
 
@@ -137,24 +136,24 @@ def plural(count: int, noun: str) -> str:
 
 def _finding_block(
     model: ModelReport, finding: Finding, site: PaddingSite | None
-) -> Iterator[Text]:
-    yield Text.assemble(
+) -> Iterator[Line]:
+    yield Line.assemble(
         (finding.rule, STYLES[finding.severity]),
         f" {finding.name} ",
         (f"[{finding.severity}]", STYLES[finding.severity]),
     )
     where = f"{model.path}:{site.id} ({site.op.op_type})" if site else model.path
-    yield Text.assemble(("  --> ", "blue"), (where, "bold"))
-    yield Text(f"   | {sentence(finding.message)}")
+    yield Line.assemble(("  --> ", "blue"), (where, "bold"))
+    yield Line(f"   | {sentence(finding.message)}")
     if site is not None and site.window is not None:
         window = site.window
-        yield Text(
+        yield Line(
             f"   | kernel {times(window.kernel_shape)}, stride {times(window.strides)}, "
             f"dilation {times(window.dilations)}, input {times(site.input_size)}, "
             f"output {times(site.output_size)}; (before, after): {amounts_text(site)}"
         )
-    yield Text.assemble(("   = help: ", "cyan"), sentence(finding.help))
-    yield Text("")
+    yield Line.assemble(("   = help: ", "cyan"), sentence(finding.help))
+    yield Line("")
 
 
 def _evidence(item: Evidence) -> str:

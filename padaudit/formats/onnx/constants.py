@@ -59,7 +59,8 @@ def _value(node: NodeProto) -> TensorProto | None:
     """Return what a Constant node holds, in whichever attribute."""
     for attribute in node.attribute:
         if attribute.name == "value":
-            return attribute.t
+            tensor: TensorProto = attribute.t
+            return tensor
         if attribute.name in {"value_ints", "value_int"}:
             ints = list(attribute.ints) or attribute.i
             return numpy_helper.from_array(np.asarray(ints, np.int64))

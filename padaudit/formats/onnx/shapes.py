@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from padaudit.formats.onnx.computed import settle_pads
 from padaudit.formats.onnx.dtypes import dtype_code, dtype_name
 from padaudit.formats.onnx.protos import (
     GraphProto,
@@ -16,11 +17,14 @@ from padaudit.formats.onnx.protos import (
     compiled,
 )
 from padaudit.formats.onnx.skeleton import LARGE_TENSOR_BYTES
+from padaudit.formats.onnx.stand_ins import DOMAIN, standard_form
 from padaudit.ir.dims import Open, Shape
 from padaudit.ir.tensor import TensorInfo
 
 _LENIENT: Final = False
 _PROPAGATE_DATA: Final = True
+_MAX_ROUNDS: Final = 100
+"""How many computed Pads may stand behind each other; each round settles the next one."""
 _INVENTED: Final = "unk__"
 """How onnx names the sizes that it can't express."""
 
@@ -35,12 +39,22 @@ def infer(model: ModelProto) -> tuple[ModelProto, str | None]:
     """
     light = _without_weights(model)
     try:
-        infer_shapes = compiled().shape_inference.infer_shapes
-        inferred = infer_shapes(light.SerializeToString(), _LENIENT, _LENIENT, _PROPAGATE_DATA)
-        return ModelProto.FromString(inferred), None
+        inferred = _inferred(light)
+        for _ in range(_MAX_ROUNDS):
+            if not settle_pads(light, inferred):
+                break
+            inferred = _inferred(light)
+        return inferred, None
     except Exception as error:
         # onnx raises several unrelated types here, RuntimeError and its own among them.
         return light, f"onnx shape inference failed ({(str(error).splitlines() or ['?'])[0]})"
+
+
+def _inferred(light: ModelProto) -> ModelProto:
+    infer_shapes = compiled().shape_inference.infer_shapes
+    text = infer_shapes(light.SerializeToString(), _LENIENT, _LENIENT, _PROPAGATE_DATA)
+    inferred: ModelProto = ModelProto.FromString(text)
+    return inferred
 
 
 def override_inputs(model: ModelProto, shapes: Mapping[str, TensorInfo]) -> ModelProto:
@@ -128,12 +142,16 @@ def _without_weights(model: ModelProto) -> ModelProto:
     light.functions.extend(model.functions)
     graph, old = light.graph, model.graph
     graph.name = old.name
-    graph.node.extend(old.node)
+    graph.node.extend(map(standard_form, old.node) if _has_stand_ins(model) else old.node)
     graph.input.extend(old.input)
     graph.output.extend(old.output)
     graph.value_info.extend(old.value_info)
     graph.initializer.extend(_light_tensors(old.initializer))
     return light
+
+
+def _has_stand_ins(model: ModelProto) -> bool:
+    return any(item.domain == DOMAIN for item in model.opset_import)
 
 
 def _light_tensors(tensors: Iterable[TensorProto]) -> Iterable[TensorProto]:

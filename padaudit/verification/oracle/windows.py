@@ -14,7 +14,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,6 +82,7 @@ def axis_windows(
     dilation: int,
     mode: str,
     pads: tuple[int, int] | None = None,
+    ceil_mode: bool = False,
 ) -> AxisWindows:
     """Place the windows along one axis.
 
@@ -94,6 +94,9 @@ def axis_windows(
         ``valid``, ``same_upper``, ``same_lower``, ``causal`` or ``explicit``.
     pads : tuple of int, optional
         ``(before, after)``, for ``explicit``.
+    ceil_mode : bool
+        Whether a last window that reaches over the padding counts, for ``explicit`` and
+        ``valid``; one that would start behind the input and the padding before it doesn't.
 
     Raises
     ------
@@ -107,8 +110,13 @@ def axis_windows(
         outputs, start = (size + stride - 1) // stride, -reach
     elif mode == "valid":
         outputs, start = _fitting(size - reach, stride), 0
+        more = ceil_mode and (size - reach - 1) % stride > 0
+        outputs += _partial(size, 0, outputs, stride) if more else 0
     elif mode == "explicit" and pads is not None:
-        outputs, start = _fitting(size + sum(pads) - reach, stride), -pads[0]
+        room = size + sum(pads) - reach
+        outputs, start = _fitting(room, stride), -pads[0]
+        more = ceil_mode and (room - 1) % stride > 0
+        outputs += _partial(size, pads[0], outputs, stride) if more else 0
     else:
         raise ValueError(f"the oracle has no padding '{mode}' with pads {pads}")
     return AxisWindows(outputs, start, kernel, stride, dilation)
@@ -116,6 +124,11 @@ def axis_windows(
 
 def _fitting(starts: int, stride: int) -> int:
     return max((starts + stride - 1) // stride, 0)
+
+
+def _partial(size: int, before: int, outputs: int, stride: int) -> int:
+    """Return 1 if a further window would still start inside the input or before it."""
+    return int(outputs * stride < size + before)
 
 
 def each_tap(axes: Sequence[AxisWindows]) -> Iterator[Reads]:
@@ -146,66 +159,3 @@ def gather(x: Float64s, reads: Reads, pad_value: float) -> Float64s:
         values = np.take(values, np.clip(index, 0, size - 1), axis=axis)
         inside = inside[..., np.newaxis] & (index >= 0) & (index < size)
     return values if inside.all() else np.where(inside, values, pad_value)
-
-
-def convolve(
-    x: NDArray[Any],
-    w: NDArray[Any],
-    bias: NDArray[Any] | None = None,
-    *,
-    strides: Sequence[int],
-    dilations: Sequence[int],
-    mode: str,
-    group: int = 1,
-    pads: Sequence[tuple[int, int]] | None = None,
-    pad_value: float = 0.0,
-) -> Float64s:
-    """Convolve (cross-correlate, as ONNX ``Conv`` and Keras do) in float64.
-
-    Parameters
-    ----------
-    x : ndarray
-        Input of shape ``(N, C, *spatial)``, one to three spatial axes.
-    w : ndarray
-        Weights of shape ``(M, C / group, *kernel)``.
-    bias : ndarray, optional
-        Shape ``(M,)``.
-    strides, dilations : sequence of int
-        One per spatial axis.
-    mode : str
-        ``valid``, ``same_upper``, ``same_lower``, ``causal`` or ``explicit``.
-    group : int
-        Number of groups; C and M are multiples of it.
-    pads : sequence of (int, int), optional
-        Per spatial axis ``(before, after)``, for ``explicit``.
-    pad_value : float
-        What an element outside the input counts as.
-
-    Returns
-    -------
-    ndarray of float64
-        Shape ``(N, M, *outputs)``.
-
-    Raises
-    ------
-    ValueError
-        If the mode is unknown or the shapes do not fit together.
-    """
-    kernel = w.shape[2:]
-    given = pads if pads is not None else [None] * len(kernel)
-    axes = [
-        axis_windows(size, k, s, d, mode, pair)
-        for size, k, s, d, pair in zip(x.shape[2:], kernel, strides, dilations, given, strict=True)
-    ]
-    data = x.astype(np.float64)
-    taps = w.astype(np.float64).reshape(group, w.shape[0] // group, w.shape[1], -1)
-    grouped = (x.shape[0], group, x.shape[1] // group)
-    outputs = tuple(axis.outputs for axis in axes)
-    total = np.zeros((x.shape[0], *taps.shape[:2], int(np.prod(outputs))))
-    for tap, reads in enumerate(each_tap(axes)):
-        values = gather(data, reads, pad_value).reshape(*grouped, total.shape[-1])
-        total += taps[..., tap] @ values
-    result = total.reshape(x.shape[0], w.shape[0], *outputs)
-    if bias is None:
-        return result
-    return result + bias.astype(np.float64).reshape(-1, *(1,) * len(kernel))

@@ -1,0 +1,185 @@
+"""Amounts that a graph computes from sizes: worked out where those sizes are known.
+
+onnx's shape inference loses the sizes behind a Pad whose amounts are no constant, even where
+everything that they are computed from is known. Here they become constants of the weightless
+copy that inference works on.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final
+
+from padaudit.formats.onnx.build import int64_vector
+from padaudit.formats.onnx.protos import GraphProto, ModelProto, NodeProto, TensorProto
+
+Ints = list[int]
+_MAX_ELEMENTS: Final = 64
+_MAX_DEPTH: Final = 64
+_PADS_SLOT: Final = 1
+
+
+def settle_pads(light: ModelProto, inferred: ModelProto) -> bool:
+    """Write the amounts of Pads whose input's size was inferred; tell whether there are any.
+
+    Parameters
+    ----------
+    light : ModelProto
+        A weightless copy, which is changed.
+    inferred : ModelProto
+        The same after inference.
+    """
+    waiting = [node for node in light.graph.node if _computes(node)]
+    if not waiting:
+        return False
+    values = _Values(light.graph, inferred.graph)
+    settled = False
+    for node in waiting:
+        amounts = values.of(node.input[_PADS_SLOT])
+        if amounts is not None and node.input[_PADS_SLOT] in values.makers:
+            name = f"padaudit.pads/{node.output[0]}"
+            light.graph.initializer.append(int64_vector(name, amounts))
+            node.input[_PADS_SLOT] = name
+            settled = True
+    return settled
+
+
+def _computes(node: NodeProto) -> bool:
+    return node.op_type == "Pad" and len(node.input) > _PADS_SLOT
+
+
+class _Values:
+    """Small integer tensors of a graph, as flat lists."""
+
+    def __init__(self, graph: GraphProto, inferred: GraphProto) -> None:
+        self.makers = {name: node for node in graph.node for name in node.output}
+        self.constants = {tensor.name: tensor for tensor in graph.initializer}
+        typed = (*inferred.value_info, *inferred.input, *inferred.output)
+        self.shapes = {value.name: _sizes(value.type.tensor_type.shape.dim) for value in typed}
+        self._known: dict[str, Ints | None] = {}
+
+    def of(self, name: str, depth: int = 0) -> Ints | None:
+        """Return a tensor's elements, or None if they can't be worked out."""
+        if name not in self._known:
+            self._known[name] = None
+            found = self._find(name, depth)
+            if found is not None and len(found) <= _MAX_ELEMENTS:
+                self._known[name] = found
+        return self._known[name]
+
+    def _find(self, name: str, depth: int) -> Ints | None:
+        if name in self.constants:
+            return _integers(self.constants[name])
+        node = self.makers.get(name)
+        if node is None or depth > _MAX_DEPTH:
+            return None
+        if node.op_type == "Constant":
+            return _constant(node)
+        if node.op_type == "Shape":
+            return self._shape(node)
+        rule = _RULES.get(node.op_type)
+        operands = [self.of(item, depth + 1) for item in node.input]
+        if rule is None or not operands or any(item is None for item in operands):
+            return None
+        return rule([item for item in operands if item is not None])
+
+    def _shape(self, node: NodeProto) -> Ints | None:
+        sizes = self.shapes.get(node.input[0])
+        if sizes is None:
+            return None
+        bounds = {item.name: item.i for item in node.attribute}
+        chosen = sizes[bounds.get("start", 0) : bounds.get("end", len(sizes))]
+        known = [size for size in chosen if size is not None]
+        return known if len(known) == len(chosen) else None
+
+
+def _sizes(dims: Iterable[object]) -> list[int | None]:
+    return [
+        int(dim.dim_value) if dim.HasField("dim_value") else None  # type: ignore[attr-defined]
+        for dim in dims
+    ]
+
+
+def _integers(tensor: TensorProto) -> Ints | None:
+    if tensor.data_type != TensorProto.INT64 or tensor.data_location == TensorProto.EXTERNAL:
+        return None
+    if tensor.raw_data:
+        raw = bytes(tensor.raw_data)
+        return list(struct.unpack(f"<{len(raw) // 8}q", raw[: len(raw) // 8 * 8]))
+    return list(tensor.int64_data)
+
+
+def _constant(node: NodeProto) -> Ints | None:
+    for attribute in node.attribute:
+        if attribute.name == "value":
+            return _integers(attribute.t)
+        if attribute.name == "value_ints":
+            return list(attribute.ints)
+        if attribute.name == "value_int":
+            return [int(attribute.i)]
+    return None
+
+
+def _elementwise(function: Callable[[int, int], int]) -> Callable[[Sequence[Ints]], Ints | None]:
+    def apply(operands: Sequence[Ints]) -> Ints | None:
+        left, right = operands[0], operands[1]
+        size = max(len(left), len(right))
+        if not {len(left), len(right)} <= {1, size}:
+            return None
+        pairs = zip(_spread(left, size), _spread(right, size), strict=True)
+        return [function(a, b) for a, b in pairs]
+
+    return apply
+
+
+def _spread(values: Ints, size: int) -> Ints:
+    return values * size if len(values) == 1 else values
+
+
+def _divide(a: int, b: int) -> int:
+    """ONNX's integer Div, which truncates towards zero."""
+    return 0 if b == 0 else abs(a) // abs(b) * (1 if (a < 0) == (b < 0) else -1)
+
+
+def _slice(operands: Sequence[Ints]) -> Ints | None:
+    values, starts, ends, *more = operands
+    steps = more[1] if len(more) > 1 else [1]
+    if len(starts) != 1 or len(ends) != 1 or steps != [1]:
+        return None
+    return values[starts[0] : ends[0]]
+
+
+def _gather(operands: Sequence[Ints]) -> Ints | None:
+    values, places = operands
+    inside = all(-len(values) <= place < len(values) for place in places)
+    return [values[place] for place in places] if inside else None
+
+
+def _where(operands: Sequence[Ints]) -> Ints | None:
+    size = max(map(len, operands))
+    if any(len(item) not in {1, size} for item in operands):
+        return None
+    columns = (_spread(item, size) for item in operands)
+    return [a if choice else b for choice, a, b in zip(*columns, strict=True)]
+
+
+_RULES: Final[Mapping[str, Callable[[Sequence[Ints]], Ints | None]]] = {
+    "Add": _elementwise(lambda a, b: a + b),
+    "Sub": _elementwise(lambda a, b: a - b),
+    "Mul": _elementwise(lambda a, b: a * b),
+    "Div": _elementwise(_divide),
+    "Max": _elementwise(max),
+    "Min": _elementwise(min),
+    "Greater": _elementwise(lambda a, b: int(a > b)),
+    "Less": _elementwise(lambda a, b: int(a < b)),
+    "Where": _where,
+    "Concat": lambda operands: [value for item in operands for value in item],
+    "Slice": _slice,
+    "Gather": _gather,
+    "Identity": lambda operands: operands[0],
+    "Unsqueeze": lambda operands: operands[0],
+    "Squeeze": lambda operands: operands[0],
+    "Cast": lambda operands: operands[0],
+}
+"""Operators on flat lists of integers: what exporters compute amounts with."""
