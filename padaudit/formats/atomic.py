@@ -34,13 +34,13 @@ def staged(target: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        _adopt_mode(temporary)
+        adopt_mode(temporary)
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def _adopt_mode(path: Path) -> None:
+def adopt_mode(path: Path) -> None:
     """Files made by mkstemp are private; outputs have the user's usual permissions."""
     mask = os.umask(0)
     os.umask(mask)

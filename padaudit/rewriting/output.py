@@ -9,19 +9,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from padaudit.errors import InputError
-from padaudit.formats.atomic import staged
+from padaudit.formats.atomic import adopt_mode, staged
 from padaudit.formats.document import Document
 from padaudit.rewriting.options import Options
 
+_LARGE_BYTES: Final = 1 << 26
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
 class Aside:
     """A written model that is not yet in its place."""
 
     path: Path
     target: Path
+    published: bool = False
 
     def publish(self) -> None:
         """Put the finished file in its place, in one step.
@@ -32,6 +36,7 @@ class Aside:
             If the target's folder can't be written.
         """
         publish(self.path, self.target)
+        self.published = True
 
 
 @contextmanager
@@ -42,8 +47,9 @@ def output(
 
     A document that is the original itself is copied byte for byte.
 
-    That is a scratch folder, where even a killed run leaves nothing beside the target; but
-    onnxruntime finds external data only beside the model.
+    That is a scratch folder, where even a killed run leaves nothing beside the target. Models
+    with external data stand beside the target, where onnxruntime finds that data, and so do
+    large ones, which are written only once then.
 
     Raises
     ------
@@ -53,18 +59,19 @@ def output(
     copied = _bring_data(document, target.parent, options)
     with tempfile.TemporaryDirectory(prefix="padaudit-") as scratch:
         path = Path(scratch) / f"rewritten{target.suffix}"
-        if _locations(document):
+        if _locations(document) or _is_large(original):
             path = target.with_name(f".{target.stem}.{os.getpid()}.partial{target.suffix}")
         aside = Aside(path, target)
         try:
-            if document is original and document.path and document.format != "onnx":
-                shutil.copyfile(document.path, path)
-            else:
-                write_document(document, path)
+            with _writable(target):
+                if document is original and document.path and document.format != "onnx":
+                    shutil.copyfile(document.path, path)
+                else:
+                    write_document(document, path)
             yield aside
         finally:
             path.unlink(missing_ok=True)
-            if not target.exists():
+            if not aside.published:
                 for file in copied:
                     file.unlink(missing_ok=True)
 
@@ -89,12 +96,27 @@ def publish(aside: Path, target: Path) -> None:
     InputError
         If the target's folder can't be written.
     """
-    try:
+    with _writable(target):
+        if aside.parent == target.parent:
+            adopt_mode(aside)
+            aside.replace(target)
+            return
         with staged(target) as partial:
             shutil.copyfile(aside, partial)
+
+
+@contextmanager
+def _writable(target: Path) -> Iterator[None]:
+    """Turn a failure to write into a sentence that names the output."""
+    try:
+        yield
     except OSError as error:
         cause = f"the output can't be written ({error.strerror or error})"
         raise InputError(target, cause, "check the folder and the space left") from error
+
+
+def _is_large(document: Document) -> bool:
+    return document.path is not None and document.path.stat().st_size > _LARGE_BYTES
 
 
 def _locations(document: Document) -> tuple[str, ...]:
