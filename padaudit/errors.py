@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
+
+_SHOWN: Final = 400
 
 
 class PadauditError(Exception):
@@ -32,8 +35,19 @@ class InputError(PadauditError):
     node: str | None = None
 
     def __str__(self) -> str:
-        where = f"{self.path}: node '{self.node}'" if self.node else f"{self.path}"
-        return f"{where}: {self.cause}; {self.advice}."
+        where = f"{self.path}: node '{shown(self.node)}'" if self.node else f"{self.path}"
+        return f"{where}: {shown(self.cause)}; {self.advice}."
+
+
+def shown(text: str) -> str:
+    """Return text from a model as it can stand in one line: shortened, and printable throughout.
+
+    >>> len(shown("x" * 1000))
+    404
+    """
+    text = str(text)  # a name that is no UTF-8 comes as bytes
+    short = text if len(text) <= _SHOWN else f"{text[:_SHOWN]} ..."
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in short)
 
 
 class LimitError(InputError):

@@ -67,7 +67,7 @@ def site_of(visit: Visit) -> PaddingSite | None:
         pad_value=table.pad_value,
         strategies=tuple(table.strategies),
         zero_point_input=table.zero_point_input,
-        derived=bool(_ints(op.attributes.get(table.window.output_shape))),
+        derived=bool(_ints(_declared(op, table.window.output_shape))),
         dtype=_dtype(visit.graph, op),
         kept=table.kept,
         unresolved=problem or cause,
@@ -88,9 +88,9 @@ def _padding(table: OpTable, op: Op) -> Padding:
     declared = op.attributes.get(words.attribute)
     word = declared if isinstance(declared, str) else words.default
     padding = words.values.get(word, words.values[words.default])
-    if padding in _UNPADDED and _ints(op.attributes.get(table.window.output_shape)):
+    if padding in _UNPADDED and _ints(_declared(op, table.window.output_shape)):
         return Padding.EXPLICIT
-    if padding is Padding.EXPLICIT and not any(_ints(op.attributes.get(table.window.pads)) or ()):
+    if padding is Padding.EXPLICIT and not any(_ints(_declared(op, table.window.pads)) or ()):
         return Padding.VALID
     return padding
 
@@ -106,8 +106,8 @@ def _window(
         return None, f"the kernel's shape of '{op.name}' ({op.op_type}) is not known"
     rank = len(kernel)
     default = kernel if words.strides_default == "kernel_shape" else (1,) * rank
-    strides = _per_axis(config.get(words.strides), rank) or default
-    dilations = _per_axis(config.get(words.dilations), rank) or (1,) * rank
+    strides = _per_axis(_declared(op, words.strides), rank) or default
+    dilations = _per_axis(_declared(op, words.dilations), rank) or (1,) * rank
     lengths = {len(strides), len(dilations), rank}
     values = (*kernel, *strides, *dilations)
     misfit = len(lengths) > 1 or rank > _MAX_RANK or operator.rank not in (None, rank)
@@ -138,7 +138,7 @@ def _spatial_axes(
 def _channels_last(table: OpTable, operator: Operator, op: Op) -> bool:
     if table.framework == "keras":
         return op.attributes.get("data_format") != "channels_first"
-    return operator.channels_last or op.attributes.get(operator.channels_last_attribute) == 1
+    return operator.channels_last or _declared(op, operator.channels_last_attribute) == 1
 
 
 def _sizes(shape: Shape | None, axes: Sequence[int], cause: str | None) -> tuple[Dim, ...]:
@@ -147,13 +147,18 @@ def _sizes(shape: Shape | None, axes: Sequence[int], cause: str | None) -> tuple
     return tuple(shape[axis] for axis in axes)
 
 
+def _declared(op: Op, word: str) -> Any:
+    """Return an attribute's value; None where the table has no word for it."""
+    return op.attributes.get(word) if word else None
+
+
 def _group(table: OpTable, op: Op) -> int:
-    value = op.attributes.get(table.window.group, 1)
+    value = _declared(op, table.window.group) or 1
     return value if isinstance(value, int) and value > 0 else 1
 
 
 def _declared_pads(table: OpTable, op: Op, rank: int) -> tuple[tuple[int, int], ...]:
-    flat = _ints(op.attributes.get(table.window.pads))
+    flat = _ints(_declared(op, table.window.pads))
     if flat is None or len(flat) != 2 * rank:
         return ((0, 0),) * rank
     return tuple(zip(flat[:rank], flat[rank:], strict=True))

@@ -91,7 +91,8 @@ def _call(how: _Directions, op: Op, inner: Graph, copy: str) -> str:
     if len(names) > 1:
         # Its name may be one that padaudit made of its op_type: it is the site's id, and stays.
         how.editor.in_copy(copy)
-        how.editor.retarget(op.origin, target or op.op_type, op.name)
+        node = how.editor.node(op.origin)
+        node.op_type, node.name = target or op.op_type, op.name
     return target
 
 

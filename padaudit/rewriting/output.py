@@ -56,14 +56,17 @@ def output(
     InputError
         If the model has external data in another folder and it is not to be copied.
     """
-    copied = _bring_data(document, target.parent, options)
+    needed = _data_to_copy(document, target.parent, options)
     with tempfile.TemporaryDirectory(prefix="padaudit-") as scratch:
         path = Path(scratch) / f"rewritten{target.suffix}"
         if _locations(document) or _is_large(original):
             path = target.with_name(f".{target.stem}.{os.getpid()}.partial{target.suffix}")
         aside = Aside(path, target)
+        made: list[Path] = []
         try:
             with _writable(target):
+                for source, copy in needed:
+                    _copy_data(source, copy, made)
                 if document is original and document.path and document.format != "onnx":
                     shutil.copyfile(document.path, path)
                 else:
@@ -72,8 +75,8 @@ def output(
         finally:
             path.unlink(missing_ok=True)
             if not aside.published:
-                for file in copied:
-                    file.unlink(missing_ok=True)
+                for item in reversed(made):
+                    item.rmdir() if item.is_dir() else item.unlink(missing_ok=True)
 
 
 def write_document(document: Document, target: Path) -> None:
@@ -127,9 +130,15 @@ def _locations(document: Document) -> tuple[str, ...]:
     return tuple(data_files(document))  # type: ignore[arg-type]
 
 
-def _bring_data(document: Document, home: Path, options: Options) -> list[Path]:
-    """Copy external data to the output's folder, or refuse to write without it."""
-    from padaudit.formats.onnx.write import copy_data_files
+def _data_to_copy(document: Document, home: Path, options: Options) -> list[tuple[Path, Path]]:
+    """Return which data files are to be copied where; refuse to write without them.
+
+    Raises
+    ------
+    InputError
+        If they are not to be copied, or can't be.
+    """
+    from padaudit.formats.onnx.external import data_copies
 
     source, locations = document.path, _locations(document)
     if source is None or not locations or home.resolve() == source.resolve().parent:
@@ -138,4 +147,14 @@ def _bring_data(document: Document, home: Path, options: Options) -> list[Path]:
         cause = f"its weights are in other files beside it ('{locations[0]}')"
         advice = "write the output into the same folder, or give --copy-data"
         raise InputError(source, cause, advice)
-    return copy_data_files(document, home)  # type: ignore[arg-type]
+    return data_copies(source, locations, home)
+
+
+def _copy_data(source: Path, target: Path, made: list[Path]) -> None:
+    """Copy a file and make the folders that it needs; ``made`` gets what is new."""
+    for folder in reversed(target.parents):
+        if not folder.exists():
+            folder.mkdir()
+            made.append(folder)
+    made.append(target)
+    shutil.copyfile(source, target)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from numpy.typing import NDArray
 
 from padaudit.errors import UsageError
 
+MAX_ELEMENTS: Final = 1 << 29
+"""How many elements an input may have that is made up."""
 Array = NDArray[Any]
 Sizes = Mapping[str, int]
 
@@ -54,7 +57,7 @@ def concrete_shape(spec: InputSpec, sizes: Sizes) -> tuple[int, ...]:
     Raises
     ------
     UsageError
-        If the assignment has no size for an open axis.
+        If the assignment has no size for an open axis, or the input is too large.
 
     >>> concrete_shape(InputSpec("x", "float32", ("N", "H", 3)), {"N": 1, "H": 32})
     (1, 32, 3)
@@ -68,6 +71,8 @@ def concrete_shape(spec: InputSpec, sizes: Sizes) -> tuple[int, ...]:
                 f"give it with --input-shape {spec.name}=..."
             )
         shape.append(size)
+    if math.prod(shape) > MAX_ELEMENTS:
+        raise UsageError(f"input '{spec.name}' of shape {tuple(shape)} is too large to be run")
     return tuple(shape)
 
 

@@ -6,6 +6,7 @@ and from onnxruntime too where that is known to compute it rightly.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -18,7 +19,7 @@ from padaudit.formats.onnx.constants import Constants
 from padaudit.ir.dims import Dim
 from padaudit.ir.graph import Graph
 from padaudit.ir.op import Op
-from padaudit.ir.site import Family, Padding, PaddingSite, Window
+from padaudit.ir.site import Padding, PaddingSite, Window
 from padaudit.padding.amounts import AxisPads, effective_kernel
 from padaudit.rewriting.edit import Edit
 from padaudit.verification.compare import Difference, compare_arrays, merge
@@ -36,6 +37,7 @@ from padaudit.verification.site_models import (
 )
 
 MAX_AXIS: Final = 256
+MAX_ELEMENTS: Final = 1 << 24
 MAX_PRODUCT: Final = 64
 _AUTO_PAD: Final = {Padding.SAME_UPPER: "SAME_UPPER", Padding.SAME_LOWER: "SAME_LOWER"}
 
@@ -162,8 +164,9 @@ def _trial(
     constants: tuple[Constants | None, Constants | None],
 ) -> _Trial:
     site = pair.before
-    exact = site.derived or site.family is Family.TRANSPOSED_CONV
-    shapes = list(size_cases(site.input_size, window, None if exact else MAX_AXIS))
+    shapes = list(size_cases(site.input_size, window, None if site.derived else MAX_AXIS))
+    if max(math.prod(shape) for shape in shapes) > MAX_ELEMENTS:
+        raise NoModelError(f"'{site.id}' is too large to be tried alone")
     old, new = constants
     if old is None or new is None:
         return _keras_trial(pair, window, graphs[1], shapes)

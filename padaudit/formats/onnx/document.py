@@ -21,7 +21,7 @@ from padaudit.formats.onnx.protos import (
     NodeProto,
     OperatorSetIdProto,
 )
-from padaudit.formats.onnx.skeleton import skeleton_bytes
+from padaudit.formats.onnx.skeleton import may_have_external_data, skeleton_bytes
 from padaudit.formats.onnx.wire import Buffer, WireError
 
 _FETCH_AGAIN: Final = "copy or download it again"
@@ -86,8 +86,8 @@ def read_onnx(path: Path) -> OnnxDocument:
         raise InputError(path, cause, _FETCH_AGAIN) from error
     if not model.HasField("graph") or model.ir_version < 1:
         raise InputError(path, "it holds no ONNX model (no graph)", _FETCH_AGAIN)
-    external = b"location" in skeleton or any(t.data_location for t in model.graph.initializer)
-    return OnnxDocument(path, model, source, check_external_data(path, model) if external else ())
+    external = check_external_data(path, model) if may_have_external_data(skeleton) else ()
+    return OnnxDocument(path, model, source, external)
 
 
 def _mapped(path: Path) -> Buffer:

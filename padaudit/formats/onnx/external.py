@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -18,23 +18,10 @@ from padaudit.formats.onnx.protos import (
     NodeProto,
     TensorProto,
 )
-from padaudit.formats.onnx.skeleton import tensor_reference
+from padaudit.formats.onnx.skeleton import is_reference
 
 _PUT_BESIDE: Final = "put the data file beside the model"
 _SAVE_AGAIN: Final = "save the model with its external data again"
-
-
-_PLAIN: Final = frozenset(
-    {
-        AttributeProto.INT,
-        AttributeProto.INTS,
-        AttributeProto.FLOAT,
-        AttributeProto.FLOATS,
-        AttributeProto.STRING,
-        AttributeProto.STRINGS,
-    }
-)
-"""The types of attributes that hold no tensor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +56,39 @@ def check_external_data(path: Path, model: ModelProto) -> tuple[DataFile, ...]:
         If a file is outside the model's folder (also by a link), or a tensor's range does
         not fit the file, its type and dims, or overlaps another tensor's.
     """
-    extents: dict[str, list[_Extent]] = {}
+    found: dict[str, DataFile] = {}
+    extents: dict[Path, list[_Extent]] = {}
     for tensor in all_tensors(model):
-        if tensor.data_location == TensorProto.EXTERNAL and tensor_reference(tensor) is None:
-            location = _location(path, tensor)
-            extents.setdefault(location, []).append(_extent(path, tensor, location))
-    for location, found in extents.items():
-        _refuse_overlap(path, location, found)
-    return tuple(DataFile(location, found[0].tensor) for location, found in extents.items())
+        if tensor.data_location == TensorProto.EXTERNAL and not is_reference(tensor):
+            entries = _entries(path, tensor)
+            location = _location(path, tensor, entries)
+            file = (path.resolve().parent / location).resolve()
+            extents.setdefault(file, []).append(_extent(path, tensor, entries, file))
+            found.setdefault(location, DataFile(location, tensor.name))
+    for file, ranges in extents.items():
+        _refuse_overlap(path, file.name, ranges)
+    return tuple(found.values())
+
+
+def data_copies(path: Path, locations: Iterable[str], home: Path) -> list[tuple[Path, Path]]:
+    """Return from where to where a model's data files go when it moves to another folder.
+
+    Raises
+    ------
+    InputError
+        If a file is missing, or one of its name is there already, or a link leads elsewhere.
+    """
+    copies = []
+    for location in locations:
+        source, target = path.parent / location, home / location
+        if not source.is_file():
+            cause = f"its data file '{location}' is missing"
+            raise InputError(path, cause, "copy it beside the model")
+        if target.exists() or not _stays_inside(home.resolve(), location):
+            cause = f"'{target}' is there already, or leads out of its folder"
+            raise InputError(path, cause, "choose another folder")
+        copies.append((source, target))
+    return copies
 
 
 def all_tensors(model: ModelProto) -> Iterator[TensorProto]:
@@ -105,8 +117,7 @@ def _of_nodes(nodes: Sequence[NodeProto]) -> Iterator[TensorProto]:
 
 
 def _of_attribute(attribute: AttributeProto) -> Iterator[TensorProto]:
-    if attribute.type in _PLAIN:
-        return
+    # Not by its type: onnx's own loader looks at what is there.
     if attribute.HasField("t"):
         yield attribute.t
     yield from attribute.tensors
@@ -118,15 +129,26 @@ def _of_attribute(attribute: AttributeProto) -> Iterator[TensorProto]:
         yield from (attribute.sparse_tensor.values, attribute.sparse_tensor.indices)
 
 
-def _location(path: Path, tensor: TensorProto) -> str:
-    location = _entries(tensor).get("location", "")
+def _entries(path: Path, tensor: TensorProto) -> dict[str, str]:
+    entries: dict[str, str] = {}
+    for item in tensor.external_data:
+        if not isinstance(item.key, str) or not isinstance(item.value, str):
+            raise _misfit(path, tensor, "external data whose description is no text")
+        if item.key in entries:
+            raise _misfit(path, tensor, f"two entries '{item.key}' of its external data")
+        entries[item.key] = item.value
+    return entries
+
+
+def _location(path: Path, tensor: TensorProto, entries: Mapping[str, str]) -> str:
+    location = entries.get("location", "")
     posix, windows = PurePosixPath(location), PureWindowsPath(location)
     outside = (
         not location
-        or "\0" in location
+        or any(char in location for char in "\0\\")
         or posix.is_absolute()
         or bool(windows.anchor)
-        or ".." in (*posix.parts, *windows.parts)
+        or ".." in posix.parts
     )
     if outside or not _stays_inside(path.resolve().parent, location):
         cause = (
@@ -141,30 +163,26 @@ def _stays_inside(folder: Path, location: str) -> bool:
     try:
         file = (folder / location).resolve()
         return file.is_relative_to(folder) and (not file.exists() or file.stat().st_nlink == 1)
-    except OSError:
+    except (OSError, RuntimeError, ValueError):
         return False
 
 
-def _entries(tensor: TensorProto) -> dict[str, str]:
-    return {item.key: item.value for item in tensor.external_data}
-
-
-def _extent(path: Path, tensor: TensorProto, location: str) -> _Extent:
+def _extent(path: Path, tensor: TensorProto, entries: Mapping[str, str], file: Path) -> _Extent:
     """Return which bytes of its file a tensor takes; checked against the file and its type."""
-    entries = _entries(tensor)
     numbers = {key: entries.get(key) for key in ("offset", "length")}
     for key, text in numbers.items():
         if text is not None and not (text.isascii() and text.isdigit() and len(text) < _DIGITS):
             raise _misfit(path, tensor, f"an external {key} of {text!r}")
+    if tensor.data_type == TensorProto.STRING or any(dim < 0 for dim in tensor.dims):
+        raise _misfit(path, tensor, "external data, which its type and dims can't have")
     start = int(numbers["offset"] or 0)
     needed = _bytes_needed(tensor)
     length = int(numbers["length"]) if numbers["length"] else needed
-    if needed is not None and numbers["length"] and length != needed:
+    if needed is not None and length != needed:
         raise _misfit(path, tensor, f"{length} external bytes where type and dims need {needed}")
     end = start + (length or 0)
-    file = path.resolve().parent / location
     if file.is_file() and end > file.stat().st_size:
-        raise _misfit(path, tensor, f"data that reaches over the end of '{location}'")
+        raise _misfit(path, tensor, f"data that reaches over the end of '{file.name}'")
     return _Extent(tensor.name, start, end)
 
 
@@ -174,7 +192,7 @@ _DIGITS: Final = 19
 def _bytes_needed(tensor: TensorProto) -> int | None:
     """Return the size of a tensor's values; None where the type has no fixed size in bytes."""
     size = item_size(tensor.data_type)
-    if size is None or any(dim < 0 for dim in tensor.dims):
+    if size is None:
         return None
     return math.prod(int(dim) for dim in tensor.dims) * size
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from padaudit.errors import InputError, LimitError
 from padaudit.formats.onnx import shapes
+from padaudit.formats.onnx.calls import key_of_call, key_of_function, refuse_endless_calls
 from padaudit.formats.onnx.document import (
     Container,
     NodeOrigin,
@@ -61,6 +62,7 @@ def read_graph(
     """
     where = str(document.path or "the model")
     model = document.model
+    refuse_endless_calls(where, model)
     weights = {tensor.name for tensor in model.graph.initializer}
     given = [value for value in model.graph.input if value.name not in weights]
     declared = {value.name: shapes.tensor_info(value.type) for value in given}
@@ -86,7 +88,7 @@ class _Reader:
         self.observed = observed
         self.calls = 0
         self.functions = {
-            (function.domain, function.name): (index, function)
+            key_of_function(function): (index, function)
             for index, function in enumerate(inferred.functions)
         }
 
@@ -148,12 +150,15 @@ class _Reader:
 
     def _nest(self, graph: Graph, op: Op, typed: NodeProto, steps: Steps) -> None:
         typed_bodies = dict(bodies(typed))
+        if len(typed_bodies) < sum(1 for _ in bodies(op.origin.node)):
+            cause = "two of its bodies have one name"
+            raise InputError(self.where, cause, _FIX_GRAPH, op.name)
         for label, body in bodies(op.origin.node):
             inner = self.graph(
                 body, typed_bodies.get(label, body), (*steps, ("body", op.position, label)), graph
             )
             graph.nest(op.name, label, inner)
-        found = self.functions.get((op.domain, op.op_type))
+        found = self.functions.get(key_of_call(op.origin.node))
         if found is not None:
             graph.nest(op.name, "", self._call(graph, op, *found))
 

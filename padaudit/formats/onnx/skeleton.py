@@ -6,6 +6,7 @@ values stay in the file. Only the bytes around them are read.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Final
 
@@ -25,8 +26,11 @@ from padaudit.formats.onnx.wire import (
 LARGE_TENSOR_BYTES: Final = 4096
 MAX_DEPTH: Final = 100
 """How deep messages may be nested; protobuf's own limit."""
-REFERENCE_KEY: Final = "padaudit.bytes"
-"""Key of the external_data entry that says where in the file a tensor's record is."""
+_REFERENCE_KEY: Final = f"padaudit.{os.urandom(8).hex()}"
+"""Key of the external_data entry of a tensor whose values stayed in the file.
+
+No file can bring it along, because it is another one in every process.
+"""
 
 _TENSOR: Final = TensorProto.DESCRIPTOR
 _PAYLOADS: Final = frozenset(
@@ -43,6 +47,9 @@ _PAYLOADS: Final = frozenset(
 )
 _ENTRY: Final = _TENSOR.fields_by_name["external_data"].number
 _LOCATION: Final = _TENSOR.fields_by_name["data_location"].number
+_MARK: Final = encode_varint(_LOCATION << 3) + encode_varint(TensorProto.EXTERNAL)
+_EXTERNAL_MARK: Final = encode_varint(_LOCATION << 3) + bytes((TensorProto.EXTERNAL | 0x80, 0))
+"""data_location EXTERNAL in an unusual encoding, which tells references from the file's own."""
 Layout = dict[int, Descriptor]
 
 
@@ -90,13 +97,14 @@ def skeleton_bytes(buffer: Buffer) -> bytes:
     return b"".join(_thin(buffer, 0, len(buffer), ModelProto.DESCRIPTOR, 0))
 
 
-def tensor_reference(tensor: TensorProto) -> tuple[int, int] | None:
-    """Return where the record of a tensor's message is in the file, if its values stayed there."""
-    for entry in tensor.external_data:
-        if entry.key == REFERENCE_KEY:
-            start, _, end = entry.value.partition(":")
-            return int(start), int(end)
-    return None
+def may_have_external_data(skeleton: bytes) -> bool:
+    """Tell whether it is worth looking for tensors with external data in a skeleton."""
+    return _MARK in skeleton or b"location" in skeleton
+
+
+def is_reference(tensor: TensorProto) -> bool:
+    """Tell whether a tensor's values are in the model's own file, and were left there."""
+    return any(entry.key == _REFERENCE_KEY for entry in tensor.external_data)
 
 
 def _thin(buffer: Buffer, start: int, end: int, message: Descriptor, depth: int) -> Iterator[bytes]:
@@ -123,9 +131,13 @@ def _large(record: Record) -> bool:
 
 
 def _thin_tensor(buffer: Buffer, start: int, end: int) -> Iterator[bytes]:
+    """Drop a tensor's values; one whose values are in another file keeps saying where."""
+    external = False
     for record in records(buffer, start, end):
         if record.number not in _PAYLOADS:
+            external |= record.number in (_ENTRY, _LOCATION)
             yield buffer[record.start : record.end]
-    entry = StringStringEntryProto(key=REFERENCE_KEY, value=f"{start}:{end}")
-    yield encode_message(_ENTRY, entry.SerializeToString())
-    yield encode_varint(_LOCATION << 3) + encode_varint(TensorProto.EXTERNAL)
+    if not external:
+        entry = StringStringEntryProto(key=_REFERENCE_KEY)
+        yield encode_message(_ENTRY, entry.SerializeToString())
+        yield _EXTERNAL_MARK

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import mmap
 import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,34 +83,6 @@ def data_files(document: OnnxDocument | RewrittenOnnx) -> Iterator[str]:
     original = document.original if isinstance(document, RewrittenOnnx) else document
     for file in original.data_files:
         yield file.location
-
-
-def copy_data_files(document: OnnxDocument | RewrittenOnnx, home: Path) -> list[Path]:
-    """Copy a model's external data files into another folder; return the copies.
-
-    Raises
-    ------
-    InputError
-        If a file is missing, or one of its name is there already.
-    """
-    original = document.original if isinstance(document, RewrittenOnnx) else document
-    copies: list[Path] = []
-    for item in original.data_files if document.path is not None else ():
-        source, target = _folder(document) / item.location, home / item.location
-        if not source.is_file():
-            cause = f"its data file '{item.location}' (tensor '{item.tensor}') is missing"
-            raise InputError(document.path or "", cause, "copy it beside the model")
-        if target.exists():
-            cause = f"'{target}' is there already"
-            raise InputError(document.path or "", cause, "choose another folder")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        copies.append(target)
-        shutil.copyfile(source, target)
-    return copies
-
-
-def _folder(document: OnnxDocument | RewrittenOnnx) -> Path:
-    return document.path.parent if document.path else Path()
 
 
 def _unchanged(document: OnnxDocument) -> RewrittenOnnx:

@@ -47,7 +47,7 @@ def max_pool(
     ceil_mode : bool
         Whether windows may reach over the padding.
     storage_order : int
-        1: indices count the first spatial axis fastest.
+        0: indices count the last spatial axis fastest; 1: the first one.
 
     Returns
     -------
@@ -56,6 +56,11 @@ def max_pool(
     indices : ndarray of int64
         Flat index into the whole input; the first of equal maxima in the order of taps; -1
         for a window without an element.
+
+    Raises
+    ------
+    ValueError
+        If the mode is unknown or the window has another rank than the input.
     """
     axes = _axes(x, kernel_shape, strides, dilations, mode, pads, ceil_mode)
     data, places = x.astype(np.float64), _flat_indices(x.shape, storage_order)
@@ -145,15 +150,15 @@ def _flat_indices(shape: tuple[int, ...], storage_order: int) -> Float64s:
 def _padded_bounds(
     sizes: Sequence[int], axes: Sequence[AxisWindows], mode: str, pads: Pads
 ) -> Iterator[tuple[int, int]]:
-    """Yield which indices count: the input with its padding."""
+    """Yield which indices count: the input with its declared padding."""
     for place, (size, axis) in enumerate(zip(sizes, axes, strict=True)):
         if mode.startswith("same"):
             reach = (axis.kernel - 1) * axis.dilation
             last = axis.start + (axis.outputs - 1) * axis.stride + reach
-            yield min(axis.start, 0), max(last + 1, size)
+            yield axis.start, max(last + 1, size)
         else:
-            before, after = pads[place] if pads is not None else (0, 0)
-            yield -before, size + after
+            after = pads[place][1] if mode == "explicit" and pads is not None else 0
+            yield axis.start, size + after
 
 
 def _counted(reads: Reads, bounds: Sequence[tuple[int, int]]) -> NDArray[np.int64]:

@@ -31,9 +31,15 @@ def conv_integer(
         Subtracted from the weights.
     **windows
         As in `convolve`.
+
+    Returns
+    -------
+    ndarray of int32
+        Shape ``(N, M, *outputs)``; sums beyond int32 wrap around.
     """
     centred = x.astype(np.float64) - x_zero_point
-    return convolve(centred, _centred(w, w_zero_point), None, **windows).astype(np.int32)
+    total = convolve(centred, _centred(w, w_zero_point), None, **windows)
+    return total.astype(np.int64).astype(np.int32)
 
 
 def qlinear_conv(
@@ -63,7 +69,13 @@ def qlinear_conv(
     bias : ndarray of int32, optional
         In units of ``x_scale * w_scale``.
     **windows
-        As in `convolve`.
+        As in `convolve`; an element outside the input counts as x_zero_point.
+
+    Returns
+    -------
+    ndarray
+        Shape ``(N, M, *outputs)``, of the type of ``y_zero_point``; halves are rounded to
+        the even number, and what is beyond the type's range becomes its limit.
     """
     total = convolve(
         x.astype(np.float64) - x_zero_point, _centred(w, w_zero_point), None, **windows
@@ -73,7 +85,7 @@ def qlinear_conv(
         total = total + bias.astype(np.float64).reshape(shape)
     scale = x_scale * np.asarray(w_scale, np.float64).reshape(shape) / y_scale
     limits = np.iinfo(y_zero_point.dtype)
-    rounded = np.rint(total * scale) + int(y_zero_point)
+    rounded = np.rint(total * scale) + y_zero_point.item()
     return np.asarray(np.clip(rounded, limits.min, limits.max), y_zero_point.dtype)
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from padaudit.verification.oracle.windows import Float64s
+
+_MODES: Final = frozenset({"valid", "same_upper", "same_lower", "explicit"})
 
 
 def conv_transpose(
@@ -55,7 +57,14 @@ def conv_transpose(
     -------
     ndarray of float64
         Shape ``(N, M, *outputs)``; elements that nothing is scattered to hold the bias.
+
+    Raises
+    ------
+    ValueError
+        If the mode is unknown or more is cropped than there is.
     """
+    if mode not in _MODES:
+        raise ValueError(f"the oracle has no transposed convolution '{mode}'")
     sizes, kernel = x.shape[2:], w.shape[2:]
     rank = len(sizes)
     extra = output_padding or [0] * rank
@@ -66,7 +75,7 @@ def conv_transpose(
             strides[i],
             extra[i],
             mode,
-            pads[i] if pads is not None else (0, 0),
+            pads[i] if pads is not None and mode == "explicit" else (0, 0),
             output_shape[i] if output_shape is not None else None,
         )
         for i in range(rank)
@@ -82,7 +91,7 @@ def conv_transpose(
             targets = np.arange(sizes[axis]) * strides[axis] + tap[axis] * dilations[axis] - begin
             values = _scattered(values, targets, size, axis + 3)
         result += values
-    result = result.reshape(x.shape[0], -1, *outputs)
+    result = result.reshape(x.shape[0], group * w.shape[1], *outputs)
     return result if bias is None else result + bias.astype(np.float64).reshape(-1, *(1,) * rank)
 
 
@@ -102,6 +111,8 @@ def _axis(
         surplus = max(full - output, 0)
         return output, surplus // 2 if mode == "same_upper" else (surplus + 1) // 2
     begin, end = pads
+    if full < begin + end:
+        raise ValueError(f"{begin} + {end} elements can't be cropped from {full}")
     return full - begin - end, begin
 
 

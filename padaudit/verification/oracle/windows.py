@@ -96,7 +96,7 @@ def axis_windows(
         ``(before, after)``, for ``explicit``.
     ceil_mode : bool
         Whether a last window that reaches over the padding counts, for ``explicit`` and
-        ``valid``; one that would start behind the input and the padding before it doesn't.
+        ``valid``; a last window that starts behind the input then doesn't, even if it fits.
 
     Raises
     ------
@@ -108,27 +108,30 @@ def axis_windows(
         outputs, start = same_start(size, kernel, stride, dilation, mode == "same_lower")
     elif mode == "causal":
         outputs, start = (size + stride - 1) // stride, -reach
-    elif mode == "valid":
-        outputs, start = _fitting(size - reach, stride), 0
-        more = ceil_mode and (size - reach - 1) % stride > 0
-        outputs += _partial(size, 0, outputs, stride) if more else 0
-    elif mode == "explicit" and pads is not None:
-        room = size + sum(pads) - reach
-        outputs, start = _fitting(room, stride), -pads[0]
-        more = ceil_mode and (room - 1) % stride > 0
-        outputs += _partial(size, pads[0], outputs, stride) if more else 0
+    elif mode == "valid" or (mode == "explicit" and pads is not None):
+        before, after = pads if pads is not None and mode == "explicit" else (0, 0)
+        outputs = _placed(size + before + after - reach - 1, stride, ceil_mode)
+        dropped = ceil_mode and (outputs - 1) * stride >= size + before
+        outputs, start = outputs - dropped, -before
     else:
         raise ValueError(f"the oracle has no padding '{mode}' with pads {pads}")
     return AxisWindows(outputs, start, kernel, stride, dilation)
 
 
-def _fitting(starts: int, stride: int) -> int:
-    return max((starts + stride - 1) // stride, 0)
+def _placed(slack: int, stride: int, ceil_mode: bool) -> int:
+    """Return how many windows a padded axis takes.
 
-
-def _partial(size: int, before: int, outputs: int, stride: int) -> int:
-    """Return 1 if a further window would still start inside the input or before it."""
-    return int(outputs * stride < size + before)
+    Parameters
+    ----------
+    slack : int
+        How far the first window can be moved and still fit; negative if it does not fit.
+    stride : int
+        How far apart windows are.
+    ceil_mode : bool
+        Whether a further window counts that does not fit.
+    """
+    moves = slack + stride - 1 if ceil_mode else slack
+    return moves // stride + 1 if moves >= 0 else 0
 
 
 def each_tap(axes: Sequence[AxisWindows]) -> Iterator[Reads]:
