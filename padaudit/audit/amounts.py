@@ -130,6 +130,8 @@ def _window_axis(site: PaddingSite, window: Window, axis: int) -> AxisAmounts | 
 
 def _window_output(site: PaddingSite, window: Window, axis: int, pads: AxisAmounts | None) -> Dim:
     size, inferred = site.input_size[axis], site.output_size[axis]
+    if isinstance(size, int) and site.implicit and site.padding is not Padding.CAUSAL:
+        return amounts.same_output(size, window.strides[axis])
     if isinstance(inferred, int):
         return inferred
     kernel, stride, dilation = _axis(window, axis)

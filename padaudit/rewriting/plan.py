@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -72,7 +72,9 @@ def make_plan(
     wanted = wishes or Wishes()
     decisions = [_decide(document, site, style, wanted) for site in sites if site.implicit]
     if document.format == "onnx":
-        decisions += _further(document, sites, wanted, graph)  # type: ignore[arg-type]
+        decisions += [_hoist(document, site) for site in sites if _to_hoist(site, wanted)]
+        if wanted.fold and graph is not None:
+            decisions = _folded(document, sites, decisions, graph, wanted)  # type: ignore[arg-type]
         order = {site.id: place for place, site in enumerate(sites)}
         decisions.sort(key=lambda item: order[item.site.id])
     else:
@@ -85,7 +87,7 @@ def make_plan(
 def _decide(document: Document, site: PaddingSite, style: str, wishes: Wishes) -> Edit | Kept:
     if not site.strategies:
         return Kept(site, site.kept)
-    if wishes.families is not None and site.family.value not in wishes.families:
+    if not _wanted(site, wishes):
         return Kept(site, "its family is left out (--families)")
     order = site.strategies if style == AUTO else STYLES[style]
     usable = [name for name in order if name in site.strategies]
@@ -120,31 +122,46 @@ def _amounts_missing(site: PaddingSite, strategy: str) -> str | None:
     return f"its input size is not known: {site.unresolved or 'inference stopped before it'}"
 
 
-def _further(
-    document: OnnxDocument, sites: Sequence[PaddingSite], wishes: Wishes, graph: Graph | None
-) -> Iterator[Edit | Kept]:
-    """Yield the edits of sites whose padding is explicit already."""
-    explicit = [site for site in sites if not site.implicit and site.family is Family.CONV]
-    if wishes.families is not None:
-        explicit = [site for site in explicit if site.family.value in wishes.families]
-    if wishes.hoist:
-        yield from (_hoist(document, site) for site in explicit if _to_hoist(site, wishes.hoist))
-    elif wishes.fold and graph is not None:
-        from padaudit.formats.onnx.constants import Constants
+def _folded(
+    document: OnnxDocument,
+    sites: Sequence[PaddingSite],
+    decisions: Sequence[Edit | Kept],
+    graph: Graph,
+    wishes: Wishes,
+) -> list[Edit | Kept]:
+    """Fold Pads into convolutions that are explicit, or become so by attribute."""
+    from padaudit.formats.onnx.constants import Constants
 
-        constants, holders = Constants(document.model), graph_of_op(graph)
-        found = (fold(constants, holders[id(site.op)], site) for site in explicit)
-        yield from (edit for edit in found if edit is not None)
+    constants, holders = Constants(document.model), graph_of_op(graph)
+    by_site = {item.site.id: item for item in decisions}
+    for site in sites:
+        decided = by_site.get(site.id)
+        attribute = isinstance(decided, Edit) and decided.strategy == "onnx_pads_attribute"
+        if _wanted(site, wishes) and (attribute or (decided is None and not site.implicit)):
+            edit = fold(constants, holders[id(site.op)], site)
+            if edit is not None:
+                by_site[site.id] = edit
+    return list(by_site.values())
 
 
-def _to_hoist(site: PaddingSite, hoist: str) -> bool:
-    pads = site.pads or ()
-    if site.padding is not Padding.EXPLICIT or min((min(pair) for pair in pads), default=0) < 0:
+def _wanted(site: PaddingSite, wishes: Wishes) -> bool:
+    return wishes.families is None or site.family.value in wishes.families
+
+
+def _to_hoist(site: PaddingSite, wishes: Wishes) -> bool:
+    pads, hoist = site.pads or (), wishes.hoist
+    if hoist is None or site.implicit or site.family is not Family.CONV:
+        return False
+    if (
+        not _wanted(site, wishes)
+        or site.padding is not Padding.EXPLICIT
+        or min((min(pair) for pair in pads), default=0) < 0
+    ):
         return False
     return any(map(any, pads)) and (hoist == "all" or any(a != b for a, b in pads))
 
 
-def _hoist(document: OnnxDocument, site: PaddingSite) -> Edit | Kept:
+def _hoist(document: Document, site: PaddingSite) -> Edit | Kept:
     reason = STRATEGIES[PAD].refuse(document, site)
     return Kept(site, reason) if reason else Edit(site, PAD, site.pads)
 

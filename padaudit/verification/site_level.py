@@ -164,13 +164,15 @@ def _trial(
     constants: tuple[Constants | None, Constants | None],
 ) -> _Trial:
     site = pair.before
-    shapes = list(size_cases(site.input_size, window, None if site.derived else MAX_AXIS))
+    sizes = _unfolded(pair.edit) if pair.edit.folded else site.input_size
+    exact = site.derived or pair.edit.folded is not None
+    shapes = list(size_cases(sizes, window, None if exact else MAX_AXIS))
     if max(math.prod(shape) for shape in shapes) > MAX_ELEMENTS:
         raise NoModelError(f"'{site.id}' is too large to be tried alone")
     old, new = constants
     if old is None or new is None:
         return _keras_trial(pair, window, graphs[1], shapes)
-    kit = kit_of(site, window, pair.edit.pads, graphs[0])
+    kit = kit_of(pair.edit, window, graphs[0])
     inputs = tuple(kit.make((1, kit.channels, *shape), 11) for shape in shapes)
     feeds = tuple({"x": _laid_out(site, data).astype(kit.dtype)} for data in inputs)
     padded = pair.edit.strategy in _WITH_PAD
@@ -182,6 +184,16 @@ def _trial(
     return _Trial(pair, kit, inputs, Job(model, feeds), original)
 
 
+def _unfolded(edit: Edit) -> tuple[Dim, ...]:
+    """Return the size of what a folded Pad reads: amounts of "same" belong to what it gives."""
+    site = edit.site
+    ahead = [sum(a) - sum(b) for a, b in zip(edit.pads or (), site.pads or (), strict=True)]
+    return tuple(
+        max(size - pad, 1) if isinstance(size, int) else size
+        for size, pad in zip(site.input_size, ahead, strict=True)
+    )
+
+
 _WITH_PAD: Final = frozenset({"onnx_pad", "onnx_computed_pad"})
 """The strategies after which a Pad in front belongs to the site."""
 
@@ -191,7 +203,7 @@ def _keras_trial(
 ) -> _Trial:
     site = pair.before
     weights = site_weights(window, _group(site))
-    meaning = meaning_of(site, pair.edit.pads)
+    meaning = meaning_of(pair.edit)
     kit = Kit(
         {},
         weights.channels,
@@ -283,7 +295,7 @@ def _signature(trial: _Trial) -> Any:
     return (
         trial.rewritten.model,
         original.model if original else None,
-        meaning_of(site, trial.pair.edit.pads),
+        meaning_of(trial.pair.edit),
         site.window,
         site.input_size,
     )

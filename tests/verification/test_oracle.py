@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import itertools
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -171,3 +173,33 @@ def test_windows_can_be_reduced_with_another_pad_value() -> None:
     axis = oracle.axis_windows(4, 3, 2, 1, "same_lower")
     taps = [oracle.gather(x, reads, -np.inf) for reads in oracle.each_tap([axis])]
     assert np.max(taps, axis=0).ravel().tolist() == [-1.0, -2.0]
+
+
+def test_it_shares_nothing_with_the_product_and_pads_nothing() -> None:
+    modules = list(Path(oracle.__file__).parent.glob("*.py"))
+    assert len(modules) >= 5
+    for module in modules:
+        tree = ast.parse(module.read_text(encoding="utf-8"))
+        imported = {
+            name
+            for node in ast.walk(tree)
+            for name in (
+                [node.module or "." * node.level]
+                if isinstance(node, ast.ImportFrom)
+                else [alias.name for alias in node.names]
+                if isinstance(node, ast.Import)
+                else []
+            )
+        }
+        ours = {name for name in imported if name.startswith((".", "padaudit"))}
+        assert all(name.startswith("padaudit.verification.oracle") for name in ours), module.name
+        attributes = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+        assert "pad" not in attributes, module.name
+
+
+def test_pads_count_for_explicit_only() -> None:
+    x, w = np.arange(1.0, 5.0).reshape(1, 1, 4), np.ones((1, 1, 2))
+    placed: dict[str, Any] = {"strides": [1], "dilations": [1], "pads": [(3, 3)]}
+    assert oracle.convolve(x, w, mode="valid", **placed).ravel().tolist() == [3, 5, 7]
+    assert oracle.convolve(x, w, mode="same_lower", **placed).ravel().tolist() == [1, 3, 5, 7]
+    assert oracle.convolve(x, w, mode="causal", **placed).ravel().tolist() == [1, 3, 5, 7]

@@ -6,6 +6,7 @@ touch stays byte for byte what it was.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -53,6 +54,7 @@ class GraphEditor:
         self._changes: dict[tuple[int, str], Changes] = {}
         self._inputs: dict[int, ValueInfoProto] = {}
         self._nodes, self._tensors = _names(self.model)
+        self._tries: defaultdict[str, int] = defaultdict(lambda: 1)
         self._copy = ""
 
     def in_copy(self, name: str) -> None:
@@ -109,15 +111,24 @@ class GraphEditor:
 
     def free_node_name(self, wanted: str) -> str:
         """Return a name that no node and no tensor has yet, and take it."""
-        return _free(wanted, self._nodes, self._tensors)
+        return self._free(wanted, self._nodes, self._tensors)
 
     def claim(self, wanted: str) -> str:
         """Return a name that no node has yet, and take it."""
-        return _free(wanted, self._nodes)
+        return self._free(wanted, self._nodes)
 
     def free_tensor_name(self, wanted: str) -> str:
         """Return a name that no tensor has yet, and take it."""
-        return _free(wanted, self._tensors)
+        return self._free(wanted, self._tensors)
+
+    def _free(self, wanted: str, taken: set[str], *others: set[str]) -> str:
+        """Return a name that is in none of the sets, and add it to the first."""
+        name = wanted
+        while any(name in names for names in (taken, *others)):
+            self._tries[wanted] += 1
+            name = f"{wanted}_{self._tries[wanted]}"
+        taken.add(name)
+        return name
 
     def result(self) -> RewrittenOnnx:
         """Return the model with all edits made.
@@ -154,16 +165,6 @@ class GraphEditor:
         for index, value in self._inputs.items():
             content = (encode_message(_INPUT, value.SerializeToString()),)
             yield Splice(found[index].start, found[index].end, content, place)
-
-
-def _free(wanted: str, taken: set[str], *others: set[str]) -> str:
-    """Return a name that is in none of the sets, and add it to the first."""
-    name, count = wanted, 1
-    while any(name in names for names in (taken, *others)):
-        count += 1
-        name = f"{wanted}_{count}"
-    taken.add(name)
-    return name
 
 
 def _names(model: ModelProto) -> tuple[set[str], set[str]]:

@@ -17,7 +17,7 @@ from padaudit.formats.onnx.protos import (
     compiled,
 )
 from padaudit.formats.onnx.skeleton import LARGE_TENSOR_BYTES
-from padaudit.formats.onnx.stand_ins import DOMAIN, standard_form
+from padaudit.formats.onnx.stand_ins import inferable
 from padaudit.ir.dims import Open, Shape
 from padaudit.ir.tensor import TensorInfo
 
@@ -142,16 +142,12 @@ def _without_weights(model: ModelProto) -> ModelProto:
     light.functions.extend(model.functions)
     graph, old = light.graph, model.graph
     graph.name = old.name
-    graph.node.extend(map(standard_form, old.node) if _has_stand_ins(model) else old.node)
+    graph.node.extend(map(inferable, old.node))
     graph.input.extend(old.input)
     graph.output.extend(old.output)
     graph.value_info.extend(old.value_info)
     graph.initializer.extend(_light_tensors(old.initializer))
     return light
-
-
-def _has_stand_ins(model: ModelProto) -> bool:
-    return any(item.domain == DOMAIN for item in model.opset_import)
 
 
 def _light_tensors(tensors: Iterable[TensorProto]) -> Iterable[TensorProto]:

@@ -43,12 +43,48 @@ _STAND_INS: Final[Mapping[str, _StandIn]] = {
     "Gelu": _StandIn("Identity", lambda names: names[:1]),
     "BiasGelu": _StandIn("Add", lambda names: names[:2]),
 }
+_AUTO_PADDED: Final = frozenset(
+    {
+        "Conv",
+        "ConvInteger",
+        "ConvTranspose",
+        "QLinearConv",
+        "AveragePool",
+        "LpPool",
+        "MaxPool",
+    }
+)
 _MIN_INPUTS: Final = {"QLinearAdd": 4, "QLinearMul": 4, "QLinearConv": 8}
 
 
-def standard_form(node: NodeProto) -> NodeProto:
-    """Return a node with the same output shapes that shape inference knows, or the node itself."""
-    found = _STAND_INS.get(node.op_type) if node.domain == DOMAIN else None
+def inferable(node: NodeProto) -> NodeProto:
+    """Return a node with the same output shapes that shape inference gets right.
+
+    That is the node itself, but for operators of onnxruntime and for ``auto_pad`` that stands
+    together with ``pads``, of which inference reads the latter.
+    """
+    if node.domain == DOMAIN:
+        node = _standard_form(node)
+    if node.op_type in _AUTO_PADDED:
+        names = {item.name for item in node.attribute}
+        if {"auto_pad", "pads"} <= names:
+            return _without_pads(node)
+    return node
+
+
+def _without_pads(node: NodeProto) -> NodeProto:
+    mode = next(item.s for item in node.attribute if item.name == "auto_pad")
+    if mode in (b"NOTSET", b""):
+        return node
+    copy = NodeProto()
+    copy.CopyFrom(node)
+    del copy.attribute[:]
+    copy.attribute.extend(item for item in node.attribute if item.name != "pads")
+    return copy
+
+
+def _standard_form(node: NodeProto) -> NodeProto:
+    found = _STAND_INS.get(node.op_type)
     attributes = {item.name: item for item in node.attribute}
     last = "channels_last" in attributes and attributes["channels_last"].i == 1
     if found is None or last or len(node.input) < _MIN_INPUTS.get(node.op_type, 1):

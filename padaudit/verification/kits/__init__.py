@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 from padaudit.ir.graph import Graph
-from padaudit.ir.site import Family, PaddingSite, Window
+from padaudit.ir.site import Family, Window
+from padaudit.rewriting.edit import Edit
 from padaudit.verification.kits.convolution import convolution_kit, transposed_kit
-from padaudit.verification.kits.kit import Kit, Pads, meaning_of
+from padaudit.verification.kits.kit import Kit, meaning_of
 from padaudit.verification.kits.pooling import pool_kit, quantized_average_kit
 from padaudit.verification.kits.quantized import conv_integer_kit, qlinear_conv_kit
 
 
-def kit_of(site: PaddingSite, window: Window, pads: Pads | None, graph: Graph) -> Kit:
-    """Return the kit of an ONNX site as it was before it was rewritten to ``pads``.
+def kit_of(edit: Edit, window: Window, graph: Graph) -> Kit:
+    """Return the kit of an ONNX site as it was before it was edited.
 
     Parameters
     ----------
-    site : PaddingSite
-        The original site.
+    edit : Edit
+        The site, and what was done to it.
     window : Window
         Its window.
-    pads : tuple of AxisPads, or None
-        The amounts it got, for sites whose own padding is explicit.
     graph : Graph
         The graph that holds it.
     """
-    meaning = meaning_of(site, pads)
+    site, meaning = edit.site, meaning_of(edit)
     if site.family is Family.TRANSPOSED_CONV:
         return transposed_kit(site, window, meaning)
     if site.op.op_type == "ConvInteger":

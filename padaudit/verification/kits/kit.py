@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from padaudit.ir.site import PaddingSite
 from padaudit.padding.amounts import AxisPads
+from padaudit.rewriting.edit import Edit
 
 Array = NDArray[Any]
 Pads = tuple[AxisPads, ...]
@@ -64,11 +65,12 @@ class Meaning:
     pads: Pads | None = None
 
 
-def meaning_of(site: PaddingSite, pads: Pads | None) -> Meaning:
-    """Return the meaning of a site as it was before it was rewritten to ``pads``."""
-    if site.implicit and not site.derived:
+def meaning_of(edit: Edit) -> Meaning:
+    """Return what the padding of an edited site meant before."""
+    site = edit.site
+    if site.implicit and not site.derived and edit.folded is None:
         return Meaning(site.padding.value)
-    return Meaning("explicit", pads)
+    return Meaning("explicit", edit.pads)
 
 
 def small_integers(shape: Sequence[int], seed: int) -> NDArray[np.float64]:

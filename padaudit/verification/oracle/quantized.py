@@ -13,7 +13,7 @@ from padaudit.verification.oracle.convolution import convolve
 def conv_integer(
     x: NDArray[Any],
     w: NDArray[Any],
-    x_zero_point: float = 0,
+    x_zero_point: ArrayLike = 0,
     w_zero_point: ArrayLike = 0,
     **windows: Any,
 ) -> NDArray[np.int32]:
@@ -37,7 +37,7 @@ def conv_integer(
     ndarray of int32
         Shape ``(N, M, *outputs)``; sums beyond int32 wrap around.
     """
-    centred = x.astype(np.float64) - x_zero_point
+    centred = x.astype(np.float64) - np.asarray(x_zero_point, np.float64)
     total = convolve(centred, _centred(w, w_zero_point), None, **windows)
     return total.astype(np.int64).astype(np.int32)
 
@@ -45,7 +45,7 @@ def conv_integer(
 def qlinear_conv(
     x: NDArray[Any],
     x_scale: float,
-    x_zero_point: float,
+    x_zero_point: ArrayLike,
     w: NDArray[Any],
     w_scale: ArrayLike,
     w_zero_point: ArrayLike,
@@ -78,7 +78,10 @@ def qlinear_conv(
         the even number, and what is beyond the type's range becomes its limit.
     """
     total = convolve(
-        x.astype(np.float64) - x_zero_point, _centred(w, w_zero_point), None, **windows
+        x.astype(np.float64) - np.asarray(x_zero_point, np.float64),
+        _centred(w, w_zero_point),
+        None,
+        **windows,
     )
     shape = (-1, *(1,) * (w.ndim - 2))
     if bias is not None:
