@@ -162,8 +162,10 @@ def test_the_layer_that_pads_before_is_named(graph_with: BuildGraph) -> None:
 @pytest.mark.parametrize(
     ("op_type", "config", "expected"),
     [
-        pytest.param("Conv2D", {"kernel_size": [3, 3]}, "explicit_pad", id="a-strategy-rewrites-it"),
-        pytest.param("MaxPooling2D", {"pool_size": [3, 3]}, None, id="no-strategy-no-promise"),
+        pytest.param(
+            "Conv2D", {"kernel_size": [3, 3]}, "explicit_pad", id="a-strategy"
+        ),
+        pytest.param("MaxPooling2D", {"pool_size": [3, 3]}, None, id="none"),
     ],
 )
 def test_a_fix_is_promised_only_where_a_strategy_exists(

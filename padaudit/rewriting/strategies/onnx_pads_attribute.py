@@ -41,16 +41,18 @@ def edit(editor: GraphEditor, item: Edit) -> str | None:
 def _output_padding(site: PaddingSite) -> list[int]:
     """Return output_padding: what the node declares, and what its full output is short of."""
     declared = site.op.attributes.get("output_padding")
-    given = declared if isinstance(declared, list) else [0] * len(site.appended)
-    return [own + more for own, more in zip(given, site.appended, strict=True)]
+    appended = site.appended or (0,) * len(site.spatial_axes)
+    given = declared if isinstance(declared, list) else [0] * len(appended)
+    return [own + more for own, more in zip(given, appended, strict=False)]
 
 
 def _refuse_output_padding(site: PaddingSite) -> str | None:
-    window = site.window
-    if window is None or not any(site.appended):
-        return None
-    limits = [max(pair) for pair in zip(window.strides, window.dilations, strict=True)]
+    """Return why runtimes would not take the output_padding that a site needs.
+
+    ONNX allows it up to the larger of stride and dilation; onnxruntime only below the stride.
+    """
     values = _output_padding(site)
-    if all(value < limit for value, limit in zip(values, limits, strict=True)):
+    strides = site.window.strides if site.window is not None else ()
+    if all(value < stride for value, stride in zip(values, strides, strict=False)):
         return None
-    return f"it would need an output_padding of {values}, which has to stay below {limits}"
+    return f"it needs an output_padding of {values}, which has to stay below the stride {strides}"
