@@ -109,6 +109,22 @@ def window_output(size: int, kernel: int, stride: int, dilation: int, pads: Axis
     return room // stride + 1 if room >= 0 else 0
 
 
+def ceil_output(size: int, kernel: int, stride: int, dilation: int, pads: AxisPads) -> int:
+    """Return how many windows ``ceil_mode`` fits on a padded axis.
+
+    A last window may reach over the end, but has to start inside the input or the padding
+    before it.
+
+    Source: the ``ceil_mode`` of https://onnx.ai/onnx/operators/onnx__MaxPool.html.
+
+    >>> ceil_output(5, 2, 2, 1, (0, 0)), ceil_output(3, 2, 3, 1, (0, 0))
+    (3, 1)
+    """
+    room = size + sum(pads) - effective_kernel(kernel, dilation)
+    count = max(-(-room // stride) + 1, 0)
+    return count - 1 if count and (count - 1) * stride >= size + pads[0] else count
+
+
 def transposed_full(size: int, kernel: int, stride: int, dilation: int) -> int:
     """Return the uncropped output size of a transposed convolution, ``(n - 1) * s + ke``.
 

@@ -18,13 +18,20 @@ if TYPE_CHECKING:
     from padaudit.formats.onnx.document import OnnxDocument
 
 PAD: Final = "onnx_pad"
+COMPUTED: Final = "onnx_computed_pad"
+CEIL: Final = "onnx_ceil_mode"
 AUTO: Final = "auto"
 STYLES: Final[dict[str, tuple[str, ...]]] = {
-    "pad": ("keras_zero_padding", PAD, "onnx_computed_pad", "onnx_pads_attribute"),
-    "attrs": ("onnx_pads_attribute", PAD, "onnx_computed_pad"),
+    "pad": ("keras_zero_padding", PAD, COMPUTED, "onnx_pads_attribute", CEIL),
+    "attrs": ("onnx_pads_attribute", CEIL, PAD, COMPUTED),
 }
 """The strategies by ``--style``, the preferred ones first; `AUTO` is the order of the table."""
-_FORMS: Final = {"pad": frozenset({"keras_zero_padding", PAD, "onnx_computed_pad"})}
+_FORMS: Final = {
+    "pad": frozenset({"keras_zero_padding", PAD, COMPUTED}),
+    "attrs": frozenset({"onnx_pads_attribute", CEIL}),
+}
+_BY_SIZE: Final = frozenset({COMPUTED, CEIL})
+"""The strategies whose amounts depend on the size that the model is run with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +106,7 @@ def _decide(document: Document, site: PaddingSite, style: str, wishes: Wishes) -
     for name in usable:
         reason = _amounts_missing(site, name) or STRATEGIES[name].refuse(document, site)
         if reason is None:
-            pads = None if name == "onnx_computed_pad" else site.pads
+            pads = None if name in _BY_SIZE else site.pads
             return Edit(site, name, pads, _note(style, name, reasons))
         reasons.append(reason)
     return Kept(site, "; ".join(dict.fromkeys(reasons)))
@@ -107,8 +114,7 @@ def _decide(document: Document, site: PaddingSite, style: str, wishes: Wishes) -
 
 def _note(style: str, name: str, reasons: Sequence[str]) -> str:
     """Say why a site gets another form than the style's own."""
-    own = _FORMS.get(style, frozenset({"onnx_pads_attribute"}))
-    return "" if style == AUTO or name in own or not reasons else reasons[0]
+    return "" if style == AUTO or name in _FORMS[style] or not reasons else reasons[0]
 
 
 def _amounts_missing(site: PaddingSite, strategy: str) -> str | None:

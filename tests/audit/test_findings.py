@@ -162,9 +162,7 @@ def test_the_layer_that_pads_before_is_named(graph_with: BuildGraph) -> None:
 @pytest.mark.parametrize(
     ("op_type", "config", "expected"),
     [
-        pytest.param(
-            "Conv2D", {"kernel_size": [3, 3]}, "explicit_pad", id="a-strategy"
-        ),
+        pytest.param("Conv2D", {"kernel_size": [3, 3]}, "explicit_pad", id="a-strategy"),
         pytest.param("MaxPooling2D", {"pool_size": [3, 3]}, None, id="none"),
     ],
 )

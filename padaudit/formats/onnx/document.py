@@ -127,6 +127,11 @@ def bodies(node: NodeProto) -> Iterator[tuple[str, GraphProto]]:
             yield attribute.name, attribute.g
 
 
+def has_body(node: NodeProto) -> bool:
+    """Tell whether a node holds a subgraph."""
+    return any(attribute.type == AttributeProto.GRAPH for attribute in node.attribute)
+
+
 def plain_attributes(node: NodeProto) -> dict[str, Any]:
     """Return a node's attributes as Python values (graphs and tensors are left out)."""
     values: dict[str, Any] = {}

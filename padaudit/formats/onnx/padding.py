@@ -44,6 +44,12 @@ def write_ints(node: NodeProto, name: str, values: Sequence[int]) -> None:
     node.attribute.append(make_attribute(name, list(values)))
 
 
+def write_int(node: NodeProto, name: str, value: int) -> None:
+    """Write an attribute that is an integer, in place of one it may have."""
+    remove_attributes(node, [name])
+    node.attribute.append(make_attribute(name, value))
+
+
 def write_pads(node: NodeProto, pads: tuple[AxisPads, ...]) -> None:
     """Write the ``pads`` attribute: all begins, then all ends."""
     write_ints(node, "pads", [begin for begin, _ in pads] + [end for _, end in pads])

@@ -15,6 +15,7 @@ from padaudit.formats.onnx.document import (
     NodeOrigin,
     OnnxDocument,
     bodies,
+    has_body,
     plain_attributes,
 )
 from padaudit.formats.onnx.locate import Steps
@@ -133,8 +134,9 @@ class _Reader:
                 raise InputError(self.where, str(error), _FIX_GRAPH, name) from error
         self._check(graph)
         _mark_unresolved(graph, self.failure)
+        typed_holders = {node.output[0]: node for node in typed if node.output and has_body(node)}
         for op in graph.ops():
-            self._nest(graph, op, typed[op.position], steps)
+            self._nest(graph, op, typed_holders.get(op.outputs[0] if op.outputs else ""), steps)
 
     def _check(self, graph: Graph) -> None:
         given = {name for name, info in graph.tensors.items() if info.constant} | set(graph.inputs)
@@ -148,9 +150,11 @@ class _Reader:
                     cause = f"it reads '{name}', which no node, input or weight provides"
                     raise InputError(self.where, cause, _FIX_GRAPH, op.name)
 
-    def _nest(self, graph: Graph, op: Op, typed: NodeProto, steps: Steps) -> None:
-        typed_bodies = dict(bodies(typed))
-        if len(typed_bodies) < sum(1 for _ in bodies(op.origin.node)):
+    def _nest(self, graph: Graph, op: Op, typed: NodeProto | None, steps: Steps) -> None:
+        """Read what is nested in an operator; ``typed`` is its node after shape inference."""
+        own = [label for label, _ in bodies(op.origin.node)]
+        typed_bodies = dict(bodies(typed)) if typed is not None else {}
+        if len(set(own)) < len(own):
             cause = "two of its bodies have one name"
             raise InputError(self.where, cause, _FIX_GRAPH, op.name)
         for label, body in bodies(op.origin.node):

@@ -142,7 +142,7 @@ def _without_weights(model: ModelProto) -> ModelProto:
     light.functions.extend(model.functions)
     graph, old = light.graph, model.graph
     graph.name = old.name
-    graph.node.extend(map(inferable, old.node))
+    graph.node.extend(made for node in old.node for made in inferable(node))
     graph.input.extend(old.input)
     graph.output.extend(old.output)
     graph.value_info.extend(old.value_info)

@@ -8,9 +8,10 @@ Source: https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
+from padaudit.formats.onnx.build import make_node
 from padaudit.formats.onnx.protos import NodeProto
 
 DOMAIN: Final = "com.microsoft"
@@ -33,6 +34,7 @@ _STAND_INS: Final[Mapping[str, _StandIn]] = {
     "QLinearAveragePool": _StandIn(
         "AveragePool", lambda names: names[:1], _WINDOW | {"count_include_pad"}
     ),
+    "NhwcMaxPool": _StandIn("MaxPool", lambda names: names[:1], _WINDOW),
     "QLinearGlobalAveragePool": _StandIn("GlobalAveragePool", lambda names: names[:1]),
     "QLinearAdd": _StandIn("Add", lambda names: (names[0], names[3])),
     "QLinearMul": _StandIn("Mul", lambda names: (names[0], names[3])),
@@ -54,22 +56,27 @@ _AUTO_PADDED: Final = frozenset(
         "MaxPool",
     }
 )
+_PREFIX: Final = "padaudit.layout/"
+_ALWAYS_LAST: Final = frozenset({"NhwcMaxPool"})
 _MIN_INPUTS: Final = {"QLinearAdd": 4, "QLinearMul": 4, "QLinearConv": 8}
 
 
-def inferable(node: NodeProto) -> NodeProto:
-    """Return a node with the same output shapes that shape inference gets right.
+def inferable(node: NodeProto) -> Iterator[NodeProto]:
+    """Yield nodes with the same output shapes that shape inference gets right.
 
     That is the node itself, but for operators of onnxruntime and for ``auto_pad`` that stands
     together with ``pads``, of which inference reads the latter.
     """
     if node.domain == DOMAIN:
-        node = _standard_form(node)
-    if node.op_type in _AUTO_PADDED:
-        names = {item.name for item in node.attribute}
-        if {"auto_pad", "pads"} <= names:
-            return _without_pads(node)
-    return node
+        yield from _standard_forms(node)
+    elif node.op_type in _AUTO_PADDED and {"auto_pad", "pads"} <= _names(node):
+        yield _without_pads(node)
+    else:
+        yield node
+
+
+def _names(node: NodeProto) -> set[str]:
+    return {item.name for item in node.attribute}
 
 
 def _without_pads(node: NodeProto) -> NodeProto:
@@ -83,13 +90,31 @@ def _without_pads(node: NodeProto) -> NodeProto:
     return copy
 
 
-def _standard_form(node: NodeProto) -> NodeProto:
+def _standard_forms(node: NodeProto) -> Iterator[NodeProto]:
+    """Yield the standard operator, between transpositions where the channels come last."""
     found = _STAND_INS.get(node.op_type)
-    attributes = {item.name: item for item in node.attribute}
-    last = "channels_last" in attributes and attributes["channels_last"].i == 1
-    if found is None or last or len(node.input) < _MIN_INPUTS.get(node.op_type, 1):
-        return node
+    if found is None or len(node.input) < _MIN_INPUTS.get(node.op_type, 1):
+        yield node
+        return
     made = NodeProto(op_type=found.op_type, name=node.name, output=node.output[:1])
     made.input.extend(found.inputs(node.input))
     made.attribute.extend(item for item in node.attribute if item.name in found.attributes)
-    return made
+    if {"auto_pad", "pads"} <= _names(made):
+        made = _without_pads(made)
+    if not _channels_last(node):
+        yield made
+        return
+    rank = next((len(item.ints) for item in node.attribute if item.name == "kernel_shape"), 2)
+    axes = range(1, rank + 1)
+    first, last = f"{_PREFIX}{node.input[0]}/first", f"{_PREFIX}{node.output[0]}/first"
+    yield make_node(
+        "Transpose", node.input[:1], [f"{first}/{node.output[0]}"], "", perm=[0, rank + 1, *axes]
+    )
+    made.input[0], made.output[0] = f"{first}/{node.output[0]}", last
+    yield made
+    yield make_node("Transpose", [last], node.output[:1], "", perm=[0, *(a + 1 for a in axes), 1])
+
+
+def _channels_last(node: NodeProto) -> bool:
+    flag = any(item.name == "channels_last" and item.i == 1 for item in node.attribute)
+    return flag or node.op_type in _ALWAYS_LAST

@@ -10,6 +10,7 @@ from padaudit.ir.site import PaddingSite
 from padaudit.rewriting.edit import Applied, Edit
 from padaudit.rewriting.strategies import (
     keras_zero_padding,
+    onnx_ceil_mode,
     onnx_computed_pad,
     onnx_fold_pad,
     onnx_pad,
@@ -41,6 +42,7 @@ class OnnxStrategy(Protocol):
 KERAS_STRATEGIES: Final[dict[str, KerasStrategy]] = {"keras_zero_padding": keras_zero_padding}
 ONNX_STRATEGIES: Final[dict[str, OnnxStrategy]] = {
     "onnx_pad": onnx_pad,
+    "onnx_ceil_mode": onnx_ceil_mode,
     "onnx_computed_pad": onnx_computed_pad,
     "onnx_pads_attribute": onnx_pads_attribute,
     onnx_fold_pad.NAME: onnx_fold_pad,
@@ -48,6 +50,7 @@ ONNX_STRATEGIES: Final[dict[str, OnnxStrategy]] = {
 STRATEGIES: Final[dict[str, Strategy]] = {
     "keras_zero_padding": keras_zero_padding,
     "onnx_pad": onnx_pad,
+    "onnx_ceil_mode": onnx_ceil_mode,
     "onnx_computed_pad": onnx_computed_pad,
     "onnx_pads_attribute": onnx_pads_attribute,
 }

@@ -22,7 +22,7 @@ _Y_SCALE: Final = 4.0
 def conv_integer_kit(site: PaddingSite, window: Window, meaning: Meaning, graph: Graph) -> Kit:
     """Return the kit of a ConvInteger, whose result is a plain int32 sum."""
     weights = site_weights(window, site.group)
-    x_type, w_type = _byte_type(site, graph, 0), _byte_type(site, graph, 1)
+    x_type, w_type = _byte_type(site, graph, 0, 2), _byte_type(site, graph, 1, 3)
     w_zero = 2
     inputs: dict[int, Array] = {1: (weights.kernel + w_zero + 4).astype(w_type)}
     if given(site, 2):
@@ -53,7 +53,7 @@ def conv_integer_kit(site: PaddingSite, window: Window, meaning: Meaning, graph:
 def qlinear_conv_kit(site: PaddingSite, window: Window, meaning: Meaning, graph: Graph) -> Kit:
     """Return the kit of a QLinearConv; its scales are powers of two."""
     weights = site_weights(window, site.group)
-    x_type, w_type = _byte_type(site, graph, 0), _byte_type(site, graph, 3)
+    x_type, w_type = _byte_type(site, graph, 0, 2), _byte_type(site, graph, 3, 5)
     y_type = _byte_type(site, graph, 7)
     w_zero = 0 if w_type == "int8" else 2
     kernel = (weights.kernel if w_type == "int8" else weights.kernel + w_zero + 4).astype(w_type)
@@ -99,10 +99,11 @@ def _around_zero_point(shape: Sequence[int], seed: int) -> Array:
     return np.random.default_rng(seed).integers(1, 6, tuple(shape)).astype(np.float64)
 
 
-def _byte_type(site: PaddingSite, graph: Graph, slot: int) -> str:
-    name = site.op.inputs[slot] if given(site, slot) else ""
-    dtype = graph.tensor(name).dtype if name else None
-    return dtype if dtype in _BYTES else "uint8"
+def _byte_type(site: PaddingSite, graph: Graph, *slots: int) -> str:
+    """Return the type of the first input that has a known one; a zero point shares its type."""
+    names = [site.op.inputs[slot] for slot in slots if given(site, slot)]
+    types = (graph.tensor(name).dtype for name in names)
+    return next((dtype for dtype in types if dtype in _BYTES), "uint8")
 
 
 def _placed(window: Window, meaning: Meaning, group: int) -> dict[str, Any]:
