@@ -43,7 +43,8 @@ def audit(graph: Graph, sites: Iterable[PaddingSite]) -> tuple[Finding, ...]:
 
 def site_findings(site: PaddingSite, graph: Graph) -> list[Finding]:
     """Return the findings of one site; ``graph`` is the graph that holds its operator."""
-    firing = [rule for rule in catalogue().values() if fires(rule, site, graph)]
+    facts_seen: dict[str, bool] = {}
+    firing = [rule for rule in catalogue().values() if _fires(rule, site, graph, facts_seen)]
     best = max((rule.precedence for rule in firing), default=0)
     chosen = [rule for rule in firing if rule.precedence in (0, best)]
     facts = message_facts(site, graph) if chosen else {}
@@ -63,11 +64,18 @@ def site_findings(site: PaddingSite, graph: Graph) -> list[Finding]:
 
 def fires(rule: Rule, site: PaddingSite, graph: Graph) -> bool:
     """Tell whether a rule fires on a site; rules without a condition are not about sites."""
-    if not rule.when:
-        return False
-    return all(PREDICATES[name](site, graph) for name in rule.when) and not any(
-        PREDICATES[name](site, graph) for name in rule.unless
-    )
+    return _fires(rule, site, graph, {})
+
+
+def _fires(rule: Rule, site: PaddingSite, graph: Graph, seen: dict[str, bool]) -> bool:
+    """As `fires`, with the facts of the site that other rules have asked for."""
+    for names, expected in ((rule.when, True), (rule.unless, False)):
+        for name in names:
+            if name not in seen:
+                seen[name] = PREDICATES[name](site, graph)
+            if seen[name] is not expected:
+                return False
+    return bool(rule.when)
 
 
 def message_facts(site: PaddingSite, graph: Graph) -> Mapping[str, Any]:
