@@ -43,8 +43,8 @@ def audit(graph: Graph, sites: Iterable[PaddingSite]) -> tuple[Finding, ...]:
 
 def site_findings(site: PaddingSite, graph: Graph) -> list[Finding]:
     """Return the findings of one site; ``graph`` is the graph that holds its operator."""
-    facts_seen: dict[str, bool] = {}
-    firing = [rule for rule in catalogue().values() if _fires(rule, site, graph, facts_seen)]
+    known: dict[str, bool] = {}
+    firing = [rule for rule in catalogue().values() if fires(rule, site, graph, known)]
     best = max((rule.precedence for rule in firing), default=0)
     chosen = [rule for rule in firing if rule.precedence in (0, best)]
     facts = message_facts(site, graph) if chosen else {}
@@ -62,13 +62,23 @@ def site_findings(site: PaddingSite, graph: Graph) -> list[Finding]:
     ]
 
 
-def fires(rule: Rule, site: PaddingSite, graph: Graph) -> bool:
-    """Tell whether a rule fires on a site; rules without a condition are not about sites."""
-    return _fires(rule, site, graph, {})
+def fires(
+    rule: Rule, site: PaddingSite, graph: Graph, known: dict[str, bool] | None = None
+) -> bool:
+    """Tell whether a rule fires on a site; rules without a condition are not about sites.
 
-
-def _fires(rule: Rule, site: PaddingSite, graph: Graph, seen: dict[str, bool]) -> bool:
-    """As `fires`, with the facts of the site that other rules have asked for."""
+    Parameters
+    ----------
+    rule : Rule
+        The rule.
+    site : PaddingSite
+        The site.
+    graph : Graph
+        The graph that holds the site's operator.
+    known : dict, optional
+        The facts of the site that were asked for before; grows.
+    """
+    seen = {} if known is None else known
     for names, expected in ((rule.when, True), (rule.unless, False)):
         for name in names:
             if name not in seen:

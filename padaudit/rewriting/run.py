@@ -173,14 +173,15 @@ def prepared(source: Path, options: Options) -> Loaded:
             if given:
                 raise UsageError(f"{source}: {name} is for ONNX models")
         return loaded(document, options.input_shapes)
-    from padaudit.formats.onnx.convert import converted
-    from padaudit.verification.observe import observed_shapes
-
     if options.opset is not None:
+        from padaudit.formats.onnx.convert import converted
+
         document = converted(document, options.opset)  # type: ignore[arg-type]
     model = loaded(document, options.input_shapes)
     if not options.observe:
         return model
+    from padaudit.verification.observe import observed_shapes
+
     seen = observed_shapes(model, options.input_shapes, options.timeout)
     return loaded(document, options.input_shapes, seen)
 

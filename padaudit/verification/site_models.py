@@ -77,8 +77,10 @@ class _Cut:
         self.tensors: dict[str, Array] = {f"in{slot}": v for slot, v in kit.inputs.items()}
         self.outputs: list[str] = []
         self._names: dict[str, str] = {}
-        for slot in kit.inputs:
-            self.bind(site.op.inputs[slot], f"in{slot}")
+        # The one stand-in that a Pad may read; another slot may hold the same tensor.
+        zero_point = site.zero_point_input
+        if zero_point in kit.inputs and zero_point is not None:
+            self.bind(site.op.inputs[zero_point], f"in{zero_point}")
 
     def bind(self, name: str, as_name: str) -> None:
         self._names[name] = as_name

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-from numpy.typing import NDArray
-
-from padaudit.formats.onnx.constants import Constants
 from padaudit.formats.onnx.edit import GraphEditor
 from padaudit.formats.onnx.padding import clear_padding, write_pads
 from padaudit.ir.graph import Graph
@@ -16,6 +12,11 @@ from padaudit.ir.op import Op
 from padaudit.ir.site import Family, PaddingSite
 from padaudit.padding.amounts import AxisPads
 from padaudit.rewriting.edit import Edit
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from padaudit.formats.onnx.constants import Constants
 
 NAME: Final = "onnx_fold_pad"
 
@@ -80,9 +81,16 @@ def _amounts(constants: Constants, pad: Op, site: PaddingSite) -> tuple[AxisPads
             given is None and _given(pad, slot) for slot, given in ((2, value), (3, axes))
         ):
             return None
-    if value is not None and np.any(np.asarray(value) != 0):
+    if value is not None and any(item != 0 for item in _flat(value)):
         return None
-    return _spatial([int(item) for item in np.ravel(flat)], axes, site)
+    return _spatial([int(item) for item in _flat(flat)], axes, site)
+
+
+def _flat(value: Any) -> list[Any]:
+    """Return the elements of an array, a list or a number."""
+    if hasattr(value, "ravel"):
+        return list(value.ravel())
+    return list(value) if isinstance(value, list | tuple) else [value]
 
 
 def _spatial(
