@@ -68,7 +68,7 @@ def site_of(visit: Visit) -> PaddingSite | None:
         strategies=tuple(table.strategies),
         zero_point_input=table.zero_point_input,
         derived=bool(_ints(_declared(op, table.window.output_shape))),
-        dtype=_dtype(visit.graph, op),
+        dtype=_dtype(visit.graph, op, 1 if table.zero_point_input else 2),
         kept=table.kept,
         unresolved=problem or cause,
     )
@@ -78,8 +78,9 @@ def site_of(visit: Visit) -> PaddingSite | None:
     return AMOUNTS[table.amounts](draft)
 
 
-def _dtype(graph: Graph, op: Op) -> str | None:
-    types = (graph.tensor(name).dtype for name in op.inputs[:2] if name)
+def _dtype(graph: Graph, op: Op, inputs: int) -> str | None:
+    """Return the data's element type; that of the weights is the same unless quantised."""
+    types = (graph.tensor(name).dtype for name in op.inputs[:inputs] if name)
     return next((dtype for dtype in types if dtype), None)
 
 
@@ -103,7 +104,11 @@ def _window(
     if kernel is None and (slot := operator.weight_input or words.weight_input) is not None:
         kernel = _kernel_of_weights(graph, op, slot)
     if kernel is None:
-        return None, f"the kernel's shape of '{op.name}' ({op.op_type}) is not known"
+        where = f"'{op.name}' ({op.op_type})"
+        return (
+            None,
+            f"the kernel_shape of {where} is not stated, nor the shape of its weights known",
+        )
     rank = len(kernel)
     default = kernel if words.strides_default == "kernel_shape" else (1,) * rank
     strides = _per_axis(_declared(op, words.strides), rank) or default

@@ -109,20 +109,23 @@ def window_output(size: int, kernel: int, stride: int, dilation: int, pads: Axis
     return room // stride + 1 if room >= 0 else 0
 
 
-def ceil_output(size: int, kernel: int, stride: int, dilation: int, pads: AxisPads) -> int:
-    """Return how many windows ``ceil_mode`` fits on a padded axis.
+def ceil_outputs(
+    size: int, kernel: int, stride: int, dilation: int, pads: AxisPads
+) -> tuple[int, int]:
+    """Return how many windows ``ceil_mode`` fits on a padded axis, as it is read in two ways.
 
-    A last window may reach over the end, but has to start inside the input or the padding
-    before it.
+    The first counts every window that begins before the padding ends; the second leaves out
+    one that would begin behind the input.
 
     Source: the ``ceil_mode`` of https://onnx.ai/onnx/operators/onnx__MaxPool.html.
 
-    >>> ceil_output(5, 2, 2, 1, (0, 0)), ceil_output(3, 2, 3, 1, (0, 0))
-    (3, 1)
+    >>> ceil_outputs(5, 2, 2, 1, (0, 0)), ceil_outputs(6, 1, 2, 1, (0, 0))
+    ((3, 3), (4, 3))
     """
     room = size + sum(pads) - effective_kernel(kernel, dilation)
     count = max(-(-room // stride) + 1, 0)
-    return count - 1 if count and (count - 1) * stride >= size + pads[0] else count
+    beyond = count > 0 and (count - 1) * stride >= size + pads[0]
+    return count, count - beyond
 
 
 def transposed_full(size: int, kernel: int, stride: int, dilation: int) -> int:

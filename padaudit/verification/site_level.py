@@ -20,7 +20,7 @@ from padaudit.ir.dims import Dim
 from padaudit.ir.graph import Graph
 from padaudit.ir.op import Op
 from padaudit.ir.site import Padding, PaddingSite, Window
-from padaudit.padding.amounts import AxisPads, effective_kernel
+from padaudit.padding.amounts import AxisPads, effective_kernel, window_output
 from padaudit.rewriting.edit import Edit
 from padaudit.verification.compare import Difference, compare_arrays, merge
 from padaudit.verification.evidence import Evidence, Status, Verification
@@ -179,7 +179,9 @@ def _trial(
     sizes = _unfolded(pair.edit) if pair.edit.folded else site.input_size
     exact = site.derived or pair.edit.folded is not None
     shapes = list(size_cases(sizes, window, None if exact else MAX_AXIS))
-    if max(math.prod(shape) for shape in shapes) > MAX_ELEMENTS:
+    if not site.implicit or pair.edit.folded is not None:
+        shapes = [shape for shape in shapes if _fits(shape, window, pair.edit)]
+    if not shapes or max(math.prod(shape) for shape in shapes) > MAX_ELEMENTS:
         raise NoModelError(f"'{site.id}' is too large to be tried alone")
     old, new = constants
     if old is None or new is None:
@@ -194,6 +196,14 @@ def _trial(
         folded = pair.edit.folded is not None
         original = Job(onnx_site_model(old, graphs[0], site, kit, folded), feeds)
     return _Trial(pair, kit, inputs, Job(model, feeds), original)
+
+
+def _fits(shape: Sequence[int], window: Window, edit: Edit) -> bool:
+    """Tell whether explicit padding leaves room for a window on every axis."""
+    axes = zip(
+        shape, window.kernel_shape, window.strides, window.dilations, edit.pads or (), strict=True
+    )
+    return all(window_output(*axis) > 0 for axis in axes)
 
 
 def _unfolded(edit: Edit) -> tuple[Dim, ...]:

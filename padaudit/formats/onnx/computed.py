@@ -12,7 +12,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from padaudit.formats.onnx.build import int64_vector
-from padaudit.formats.onnx.protos import GraphProto, ModelProto, NodeProto, TensorProto
+from padaudit.formats.onnx.protos import (
+    GraphProto,
+    ModelProto,
+    NodeProto,
+    TensorProto,
+    TensorShapeProto,
+)
 
 Ints = list[int]
 _MAX_ELEMENTS: Final = 64
@@ -94,9 +100,9 @@ class _Values:
         return known if len(known) == len(chosen) else None
 
 
-def _sizes(dims: Iterable[object]) -> list[int | None]:
+def _sizes(dims: Iterable[TensorShapeProto.Dimension]) -> list[int | None]:
     return [
-        int(dim.dim_value) if dim.HasField("dim_value") else None  # type: ignore[attr-defined]
+        int(dim.dim_value) if dim.HasField("dim_value") and dim.dim_value >= 0 else None
         for dim in dims
     ]
 

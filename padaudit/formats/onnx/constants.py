@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,8 @@ from onnx import numpy_helper
 from padaudit.formats.onnx.document import container_at
 from padaudit.formats.onnx.locate import Steps
 from padaudit.formats.onnx.protos import GraphProto, ModelProto, NodeProto, TensorProto
+
+_FREE_INITIALIZERS_IR: Final = 4
 
 
 class Constants:
@@ -33,6 +35,15 @@ class Constants:
             if found is not None:
                 return found
         return None
+
+    def may_be_fed(self, name: str) -> bool:
+        """Tell whether a constant is only the default of an input of the model.
+
+        Below IR version 4 every initializer had to be an input as well.
+        """
+        return self.model.ir_version >= _FREE_INITIALIZERS_IR and any(
+            value.name == name for value in self.model.graph.input
+        )
 
     def array(self, steps: Steps, name: str) -> NDArray[Any] | None:
         """Return the values of a constant; None if there is none, or they are not loaded."""

@@ -69,7 +69,7 @@ def read_graph(
     declared = {value.name: shapes.tensor_info(value.type) for value in given}
     chosen = input_shapes.by_name(declared, where)
     inferred, failure = shapes.infer(shapes.override_inputs(model, chosen) if chosen else model)
-    reader = _Reader(where, inferred, failure, observed or {})
+    reader = _Reader(where, model, failure, observed or {})
     return reader.graph(model.graph, inferred.graph, (("graph",),), None)
 
 
@@ -79,18 +79,18 @@ class _Reader:
     def __init__(
         self,
         where: str,
-        inferred: ModelProto,
+        model: ModelProto,
         failure: str | None,
         observed: Mapping[str, Shape],
     ) -> None:
         self.where = where
-        self.inferred = inferred
+        self.model = model
         self.failure = failure
         self.observed = observed
         self.calls = 0
         self.functions = {
             key_of_function(function): (index, function)
-            for index, function in enumerate(inferred.functions)
+            for index, function in enumerate(model.functions)
         }
 
     def graph(
@@ -176,9 +176,9 @@ class _Reader:
                 op.name,
             )
         body = _function_as_graph(function, op, graph)
-        model = ModelProto(ir_version=self.inferred.ir_version, graph=body)
+        model = ModelProto(ir_version=self.model.ir_version, graph=body)
         model.opset_import.extend(function.opset_import)
-        model.functions.extend(self.inferred.functions)
+        model.functions.extend(self.model.functions)
         typed, _ = shapes.infer(model)
         inner = Graph(function.name)
         inner.tensors.update(shapes.type_table(typed.graph))

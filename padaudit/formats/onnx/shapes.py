@@ -7,6 +7,7 @@ from typing import Final
 
 from padaudit.formats.onnx.computed import settle_pads
 from padaudit.formats.onnx.dtypes import dtype_code, dtype_name
+from padaudit.formats.onnx.normal import normalize
 from padaudit.formats.onnx.protos import (
     GraphProto,
     ModelProto,
@@ -147,6 +148,7 @@ def _without_weights(model: ModelProto) -> ModelProto:
     graph.output.extend(old.output)
     graph.value_info.extend(old.value_info)
     graph.initializer.extend(_light_tensors(old.initializer))
+    normalize(light)
     return light
 
 

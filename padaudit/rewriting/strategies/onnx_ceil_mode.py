@@ -16,7 +16,7 @@ from padaudit.ir.dims import Dim
 from padaudit.ir.site import Family, PaddingSite
 from padaudit.padding.amounts import (
     AxisPads,
-    ceil_output,
+    ceil_outputs,
     effective_kernel,
     same_output,
 )
@@ -24,18 +24,18 @@ from padaudit.padding.symbolic import AxisAmounts
 from padaudit.rewriting.edit import Edit
 from padaudit.rewriting.strategies.declared import contradiction
 
-_CEIL_MODE_OPSET: Final = {Family.MAX_POOL: 10, Family.AVG_POOL: 10, Family.LP_POOL: 18}
+_CEIL_MODE_OPSET: Final = 10
+_POOLS: Final = frozenset({Family.MAX_POOL, Family.AVG_POOL})
 
 
 def refuse(document: OnnxDocument, site: PaddingSite) -> str | None:
     """Return why ``ceil_mode`` can't stand for the end of a pool's padding, or None if it can."""
-    first = _CEIL_MODE_OPSET.get(site.family)
-    if first is None or site.window is None or site.zero_point_input is not None:
+    if site.family not in _POOLS or site.window is None or site.zero_point_input is not None:
         return "ceil_mode is for pools"
     if site.pads is not None:
         return "its amounts are the same for all sizes"
-    if opset_at(document.model, site.op.origin) < first:
-        return f"ceil_mode comes with opset {first}"
+    if opset_at(document.model, site.op.origin) < _CEIL_MODE_OPSET:
+        return f"ceil_mode comes with opset {_CEIL_MODE_OPSET}"
     if site.family is Family.AVG_POOL and site.op.attributes.get("count_include_pad"):
         return "its divisor counts padding, but not what ceil_mode adds"
     if fixed_pads(site) is None:
@@ -77,7 +77,7 @@ def _fixed(size: Dim, amounts: AxisAmounts | None, axis: tuple[int, int, int]) -
     kernel, stride, dilation = axis
     sizes = range(1, effective_kernel(kernel, dilation) + 2 * stride + 1)
     alike = all(
-        ceil_output(n, kernel, stride, dilation, pads) == same_output(n, stride)
+        set(ceil_outputs(n, kernel, stride, dilation, pads)) == {same_output(n, stride)}
         for n in ([size] if isinstance(size, int) else sizes)
     )
     return pads if alike and len({before for before, _ in cases}) == 1 else None

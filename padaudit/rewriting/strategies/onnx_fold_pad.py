@@ -112,4 +112,6 @@ def _given(pad: Op, slot: int) -> bool:
 
 
 def _input(constants: Constants, pad: Op, slot: int) -> NDArray[Any] | None:
-    return constants.array(pad.origin.steps, pad.inputs[slot]) if _given(pad, slot) else None
+    if not _given(pad, slot) or constants.may_be_fed(pad.inputs[slot]):
+        return None
+    return constants.array(pad.origin.steps, pad.inputs[slot])

@@ -112,7 +112,7 @@ def _value_input(
     value = pad_value(site)
     if isinstance(value, str):
         return value
-    if site.zero_point_input is not None or site.dtype is None:
+    if site.dtype not in PAD_TYPES:
         return ""
     free = editor.free_tensor_name(f"{name}/value")
     constants.append(scalar(free, site.dtype, value))

@@ -16,6 +16,8 @@ _QUOTIENT_RTOL: Final = 2.5e-7
 """Two units in the last place of float32: a sum is exact, its quotient is rounded."""
 _ROOT_RTOL: Final = 1e-5
 _CHANNELS: Final = 2
+_HUGE: Final = 2.0**100
+"""A factor that keeps whole numbers exact in float32."""
 
 
 def pool_kit(site: PaddingSite, window: Window, meaning: Meaning) -> Kit:
@@ -27,18 +29,25 @@ def pool_kit(site: PaddingSite, window: Window, meaning: Meaning) -> Kit:
     return _lp_pool(site, window, meaning)
 
 
-def negative_integers(shape: Sequence[int], seed: int) -> Array:
-    """Return distinct integers, all of the first channel negative: a maximum with 0 shows."""
-    count = int(np.prod(shape))
-    values = np.random.default_rng(seed).permutation(count).astype(np.float64).reshape(shape)
-    values[:, 0] -= count
+def extreme_integers(shape: Sequence[int], seed: int) -> Array:
+    """Return distinct integers; those of the first channel are below any finite pad value."""
+    values = mixed_integers(shape, seed)
+    values[:, 0] = -(np.abs(values[:, 0]) + 1) * _HUGE
     return values
 
 
+def mixed_integers(shape: Sequence[int], seed: int) -> Array:
+    """Return distinct integers of both signs."""
+    count = int(np.prod(shape))
+    values = np.random.default_rng(seed).permutation(count).astype(np.float64)
+    return values.reshape(tuple(shape)) - count // 3
+
+
 def bytes_of(dtype: str, seed: int, shape: Sequence[int]) -> Array:
-    """Return 8-bit integers over the whole range of a type but its least value."""
-    limits = np.iinfo(dtype)
-    values = np.random.default_rng(seed).integers(limits.min + 1, limits.max, tuple(shape))
+    """Return 8-bit integers: of the first channel the least ones, else of the whole range."""
+    limits, generator = np.iinfo(dtype), np.random.default_rng(seed)
+    values = generator.integers(limits.min, limits.max, tuple(shape))
+    values[:, 0] = generator.integers(limits.min, limits.min + 2, values[:, 0].shape)
     return values.astype(np.float64)
 
 
@@ -47,9 +56,9 @@ def _max_pool(site: PaddingSite, window: Window, meaning: Meaning) -> Kit:
     outputs = 2 if any(site.op.outputs[1:]) else 1
 
     def make(shape: Sequence[int], seed: int) -> Array:
-        return (
-            bytes_of(dtype, seed, shape) if dtype in _INTEGERS else negative_integers(shape, seed)
-        )
+        if dtype in _INTEGERS:
+            return bytes_of(dtype, seed, shape)
+        return extreme_integers(shape, seed)
 
     def expected(x: Array) -> tuple[Array, ...]:
         found = oracle.max_pool(
@@ -68,7 +77,7 @@ def _average_pool(site: PaddingSite, window: Window, meaning: Meaning) -> Kit:
     def expected(x: Array) -> tuple[Array, ...]:
         return (averaged(x, site, window, meaning),)
 
-    return Kit({}, _CHANNELS, "float32", negative_integers, expected, rtol=_QUOTIENT_RTOL)
+    return Kit({}, _CHANNELS, "float32", mixed_integers, expected, rtol=_QUOTIENT_RTOL)
 
 
 def averaged(x: Array, site: PaddingSite, window: Window, meaning: Meaning) -> Array:
