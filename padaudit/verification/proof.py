@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from padaudit.errors import UsageError
 from padaudit.ir.dims import Dim
+from padaudit.ir.op import Op
 from padaudit.ir.walk import graph_of_op
 from padaudit.verification.evidence import Evidence, Status, Verification
 from padaudit.verification.known_errors import onnxruntime_errs
@@ -73,12 +74,33 @@ def prove_definition(model: Loaded, rewritten: Loaded, plan: Plan) -> Verificati
         if site.id not in planned and found.op.attributes != site.op.attributes:
             reason = f"'{site.id}' was not to be changed, and is"
             return Verification(Status.DIFFERENT, (), site.id, f"in the written file {reason}")
+        if site.id in planned and site.framework == "onnx" and _altered(site.op, found.op):
+            reason = f"more than the padding of '{site.id}' changed"
+            return Verification(Status.DIFFERENT, (), site.id, f"in the written file {reason}")
         if site.id in planned and _resized(site.output_size, found.output_size):
             reason = f"the output size of '{site.id}' changed"
             return Verification(Status.DIFFERENT, (), site.id, reason)
     detail = "the written file read again: every rewritten site explicit, every size as before"
     evidence = Evidence("definition", "padaudit", counts={"sites": len(model.sites)}, detail=detail)
     return Verification(Status.EQUIVALENT, (evidence,))
+
+
+def _altered(before: Op, after: Op) -> bool:
+    """Tell whether anything but the data and the padding of an ONNX operator changed."""
+    if (before.op_type, before.domain) != (after.op_type, after.domain):
+        return True
+    kept = [
+        {name: value for name, value in op.attributes.items() if name not in _PADDING}
+        for op in (before, after)
+    ]
+    return kept[0] != kept[1] or (before.inputs[1:], before.outputs) != (
+        after.inputs[1:],
+        after.outputs,
+    )
+
+
+_PADDING: Final = frozenset({"auto_pad", "pads", "ceil_mode", "output_shape", "output_padding"})
+"""The attributes that a rewrite may change."""
 
 
 def _resized(before: Sequence[Dim], after: Sequence[Dim]) -> bool:

@@ -1,4 +1,4 @@
-"""What a command imports: `check` and an unproven `rewrite` of ONNX start without heavy packages."""
+"""What a command imports: `check` and an unproven `rewrite` of ONNX start light."""
 
 from __future__ import annotations
 
@@ -50,6 +50,8 @@ def test_onnx_loads_as_usual_after_its_parts_were_loaded_alone() -> None:
         "onnx.version_converter.convert_version(model, 21);"
         "print(onnx.helper.printable_graph(model.graph)[:5])"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("graph")

@@ -44,10 +44,10 @@ def mixed_integers(shape: Sequence[int], seed: int) -> Array:
 
 
 def bytes_of(dtype: str, seed: int, shape: Sequence[int]) -> Array:
-    """Return 8-bit integers: of the first channel the least ones, else of the whole range."""
+    """Return 8-bit integers: the least one in the first channel, else of the whole range."""
     limits, generator = np.iinfo(dtype), np.random.default_rng(seed)
     values = generator.integers(limits.min, limits.max, tuple(shape))
-    values[:, 0] = generator.integers(limits.min, limits.min + 2, values[:, 0].shape)
+    values[:, 0] = limits.min
     return values.astype(np.float64)
 
 
