@@ -118,7 +118,7 @@ def verification_lines(verification: Verification) -> Iterator[Line]:
     for item in verification.evidence:
         yield Line.assemble("  proof, ", (item.level, "bold"), f": {_evidence(item)}")
     for missed in verification.not_covered:
-        yield Line(f"  not covered: {missed}", style="yellow")
+        yield Line(f"  not covered: {' '.join(missed.split())}", style="yellow")
     reason = f": {verification.reason}" if verification.reason else ""
     yield Line.assemble(
         "Verdict: ", (verification.status.value, _VERDICTS[verification.status]), reason

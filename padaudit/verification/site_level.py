@@ -113,7 +113,9 @@ def _judge(trials: Sequence[_Trial], outcomes: Iterator[RunOutcome], sites: int)
         runtime, site = rewritten.runtime, trial.pair.before.id
         if rewritten.outputs is None:
             reason = f"the rewritten form of '{site}' does not run: {rewritten.error}"
-            return Verification(Status.UNVERIFIED, (), site, reason)
+            ran = original is not None and original.outputs is not None
+            status = Status.DIFFERENT if ran else Status.UNVERIFIED
+            return Verification(status, (), site, reason)
         difference = merge(_differences(trial, rewritten, original))
         cases += len(trial.inputs)
         found.append(difference)
