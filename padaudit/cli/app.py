@@ -6,7 +6,7 @@ import gc
 import signal
 import sys
 from types import FrameType
-from typing import Final
+from typing import Final, NoReturn
 
 from padaudit import __version__
 from padaudit.cli.check import check
@@ -17,9 +17,11 @@ from padaudit.cli.rewrite import rewrite
 from padaudit.cli.rules import rules
 from padaudit.cli.verify import verify
 from padaudit.errors import PadauditError, RuleFileError
+from padaudit.interrupts import raise_if_requested, request, requested
 
 EXIT_ERROR: Final = 2
 _BUG: Final = 70
+_INTERRUPTED: Final = 130
 _GC_THRESHOLD: Final = 200_000
 """A graph of 100,000 nodes is many objects and no garbage: looking for some costs an eighth."""
 
@@ -40,10 +42,12 @@ for command in (check, rewrite, verify, explain, rules):
 
 def main() -> None:
     """Run the command line."""
-    signal.signal(signal.SIGTERM, _terminated)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _interrupted)
     gc.set_threshold(_GC_THRESHOLD, *gc.get_threshold()[1:])
     try:
         code = cli.main(standalone_mode=False)
+        raise_if_requested()
         sys.exit(code if isinstance(code, int) else 0)
     except click.exceptions.Exit as done:
         sys.exit(done.exit_code)
@@ -57,16 +61,23 @@ def main() -> None:
         complain(f"padaudit itself is damaged: {error}")
         sys.exit(_BUG)
     except PadauditError as error:
+        if requested():
+            _stop()
         complain(str(error))
         sys.exit(EXIT_ERROR)
     except (KeyboardInterrupt, click.Abort):
-        complain("interrupted; nothing was written.")
-        sys.exit(130)
+        _stop()
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
 
 
-def _terminated(_: int, __: FrameType | None) -> None:
-    """Let SIGTERM unwind, so that children are stopped and temporary files removed."""
+def _stop() -> NoReturn:
+    complain("interrupted; nothing was written.")
+    sys.exit(_INTERRUPTED)
+
+
+def _interrupted(_: int, __: FrameType | None) -> None:
+    """Let a signal unwind, so that children are stopped and temporary files removed."""
+    request()
     raise KeyboardInterrupt

@@ -14,6 +14,7 @@ from typing import Final
 from padaudit.errors import InputError
 from padaudit.formats.atomic import adopt_mode, staged
 from padaudit.formats.document import Document
+from padaudit.interrupts import raise_if_requested
 from padaudit.rewriting.options import Options
 
 _LARGE_BYTES: Final = 1 << 26
@@ -99,6 +100,7 @@ def publish(aside: Path, target: Path) -> None:
     InputError
         If the target's folder can't be written.
     """
+    raise_if_requested()
     with _writable(target):
         if aside.parent == target.parent:
             adopt_mode(aside)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from padaudit.errors import MissingDependencyError
+from padaudit.interrupts import raise_if_requested
 from padaudit.subprocesses import ending_of, running
 from padaudit.verification.worker import (
     JOB_FILE,
@@ -155,6 +156,7 @@ def _wait(
     """Wait for the process; tell whether it ended before a job exceeded the timeout."""
     done, started = 0, time.monotonic()
     while process.poll() is None:
+        raise_if_requested()
         while done < len(pending) and result_path(folder, pending[done].index).exists():
             done, started = done + 1, time.monotonic()
         left = started + timeout - time.monotonic()

@@ -81,7 +81,13 @@ def average(
 
     reasons = {"pool": kept} if kept else {}
     return Case(
-        name, build, adds, reasons, tolerance=IN_AVERAGES, options=options or {}, runtime=runtime
+        name,
+        build,
+        adds,
+        reasons,
+        tolerance=IN_AVERAGES,
+        options=options or {},
+        runtime=runtime,
     )
 
 
@@ -186,6 +192,20 @@ AVERAGES = [
         ceil_mode=1,
         count_include_pad=1,
         adds=(1, 0),
+    ),
+    *(
+        average(
+            f"average-ceil-mode-counting-pads-rounds-alike-opset-{opset}",
+            (9, 7),
+            (3, 2),
+            strides=[2, 2],
+            ceil_mode=1,
+            count_include_pad=1,
+            adds=(1, 0),
+            opset=opset,
+            options={"verify": "auto"},
+        )
+        for opset in (17, 19)
     ),
     average("average-dilated", (9, 8), (3, 4), dilations=[2, 1], strides=[2, 3], opset=19),
     average(

@@ -176,6 +176,54 @@ def average(sizes: Sequence[Any], *, last: bool, dtype: Any = np.uint8, **how: A
     return Built(proto, [Run({"x": np.ascontiguousarray(pair[0])}, [pair[1]])])
 
 
+def dynamic_quantization(sizes: Sequence[Any], *others: Sequence[int]) -> Built:
+    """Return what quantizers write: the zero point of ConvInteger is computed."""
+    weight = wide((3, 2, 4, 3), 1)
+    nodes = [
+        node("DynamicQuantizeLinear", "x", "q s z", "quantize"),
+        node("ConvInteger", "q w z wz", "y", "conv", auto_pad="SAME_UPPER", **WINDOW),
+    ]
+    proto = model(
+        nodes,
+        {"x": (1, 2, *sizes)},
+        [tensor("w", weight), tensor("wz", 99, np.uint8)],
+        {"y": (None, TensorProto.INT32)},
+    )
+    runs = []
+    for number, size in enumerate(others or [sizes]):
+        data = ints((1, 2, *size), number)  # type: ignore[misc]
+        data.flat[:2] = -85, 170  # the scale is 1 and the zero point 85
+        real = weight.astype(np.int64) - 99
+        result = golden.conv(data.astype(np.int64), real, strides=[3, 2])
+        runs.append(Run({"x": data}, [result]))
+    return Built(proto, runs)
+
+
+def zero_point_of_constant_node() -> Built:
+    """Return a QLinearConv whose scales and zero points are Constant nodes."""
+    weight, data = ints((3, 2, 4, 3), 1, np.int8), wide((1, 2, 16, 15), 2)
+    given: dict[str, Any] = {
+        "xs": np.float32(0.5),
+        "xz": np.uint8(131),
+        "ws": np.float32(0.5),
+        "wz": np.int8(0),
+        "ys": np.float32(8.0),
+        "yz": np.uint8(120),
+    }
+    nodes = [
+        node("Constant", "", name, name, value=tensor("", array)) for name, array in given.items()
+    ]
+    nodes.append(
+        node("QLinearConv", "x xs xz w ws wz ys yz", "y", "conv", auto_pad="SAME_UPPER", **WINDOW)
+    )
+    kind = TensorProto.UINT8
+    proto = model(nodes, {"x": (data.shape, kind)}, [tensor("w", weight)], {"y": (None, kind)})
+    result = golden.qlinear_conv(
+        data, weight, (0.5, 131), (np.float32([0.5]), np.int8([0])), (8.0, 120), strides=[3, 2]
+    )
+    return Built(proto, [Run({"x": data}, [result])])
+
+
 WINDOW: dict[str, Any] = {"strides": [3, 2]}
 CASES = [
     Case(
@@ -227,4 +275,11 @@ CASES = [
         (1, 0),
         amounts={"conv": ((2, 1), (1, 1))},
     ),
+    Case("conv-integer-dynamic", lambda: dynamic_quantization((16, 15)), (1, 0)),
+    Case(
+        "conv-integer-dynamic-open",
+        lambda: dynamic_quantization(("H", "W"), (16, 15), (17, 14)),
+        (1, 1),
+    ),
+    Case("qlinear-conv-constant-nodes", zero_point_of_constant_node, (1, 0)),
 ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import golden
@@ -39,7 +38,6 @@ from onnx_corpus import (
     referring,
     tensor,
     value,
-    wide,
 )
 
 SPELLED_OUT = "onnx's inference does not know 'ai.onnx', and padaudit does not rename it there"
@@ -272,55 +270,6 @@ def spelled_out_domain(imported: str) -> Built:
     return Built(proto, [Run({"x": data}, [result])])
 
 
-# --- zero points --------------------------------------------------------------------------
-
-
-def dynamic_quantization(sizes: Sequence[Any], *others: Sequence[int]) -> Built:
-    """Return what quantizers write: the zero point of ConvInteger is computed."""
-    weight = wide((3, 2, 4, 3), 1)
-    nodes = [
-        node("DynamicQuantizeLinear", "x", "q s z", "quantize"),
-        node("ConvInteger", "q w z wz", "y", "conv", **UPPER),
-    ]
-    proto = model(
-        nodes,
-        {"x": (1, 2, *sizes)},
-        [tensor("w", weight), tensor("wz", 99, np.uint8)],
-        {"y": (None, TensorProto.INT32)},
-    )
-    runs = []
-    for number, size in enumerate(others or [sizes]):
-        data = ints((1, 2, *size), number)  # type: ignore[misc]
-        data.flat[:2] = -85, 170  # the scale is 1 and the zero point 85
-        real = weight.astype(np.int64) - 99
-        result = golden.conv(data.astype(np.int64), real, strides=[3, 2])
-        runs.append(Run({"x": data}, [result]))
-    return Built(proto, runs)
-
-
-def zero_point_of_constant_node() -> Built:
-    """Return a QLinearConv whose scales and zero points are Constant nodes."""
-    weight, data = ints((3, 2, 4, 3), 1, np.int8), wide((1, 2, 16, 15), 2)
-    given: dict[str, Any] = {
-        "xs": np.float32(0.5),
-        "xz": np.uint8(131),
-        "ws": np.float32(0.5),
-        "wz": np.int8(0),
-        "ys": np.float32(8.0),
-        "yz": np.uint8(120),
-    }
-    nodes = [
-        node("Constant", "", name, name, value=tensor("", array)) for name, array in given.items()
-    ]
-    nodes.append(node("QLinearConv", "x xs xz w ws wz ys yz", "y", "conv", **UPPER))
-    kind = TensorProto.UINT8
-    proto = model(nodes, {"x": (data.shape, kind)}, [tensor("w", weight)], {"y": (None, kind)})
-    result = golden.qlinear_conv(
-        data, weight, (0.5, 131), (np.float32([0.5]), np.int8([0])), (8.0, 120), strides=[3, 2]
-    )
-    return Built(proto, [Run({"x": data}, [result])])
-
-
 # --- operands -----------------------------------------------------------------------------
 
 
@@ -395,13 +344,6 @@ CASES = [
         lambda: spelled_out_domain("ai.onnx"),
         (2, 0),
     ),
-    Case("conv-integer-dynamic", lambda: dynamic_quantization((16, 15)), (1, 0)),
-    Case(
-        "conv-integer-dynamic-open",
-        lambda: dynamic_quantization(("H", "W"), (16, 15), (17, 14)),
-        (1, 1),
-    ),
-    Case("qlinear-conv-constant-nodes", zero_point_of_constant_node, (1, 0)),
     Case("operands-constant-and-computed", constant_operands, (2, 0)),
     Case("pad-in-front-of-same", pad_in_front, (1, 0)),
     Case("bias-left-out", left_out_bias, (1, 0)),

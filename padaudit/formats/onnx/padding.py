@@ -7,8 +7,8 @@ from typing import Final
 
 from padaudit.formats.onnx.build import make_attribute
 from padaudit.formats.onnx.protos import NodeProto
-from padaudit.ir.site import Family, PaddingSite
-from padaudit.padding.amounts import AxisPads
+from padaudit.ir.site import Family, PaddingSite, Window
+from padaudit.padding.amounts import AxisPads, effective_kernel
 
 PAD_INPUTS_OPSET: Final = 11
 """From here on Pad takes its amounts and value as inputs, and integers."""
@@ -28,14 +28,23 @@ def remove_attributes(node: NodeProto, names: Iterable[str]) -> None:
         del node.attribute[index]
 
 
-def clear_padding(node: NodeProto) -> None:
+def clear_padding(node: NodeProto, window: Window | None = None) -> None:
     """Remove what a node says of its padding (NOTSET without pads is "valid").
 
-    ``ceil_mode`` has no meaning beside SAME, and would get one without it.
+    ``ceil_mode`` has no meaning beside SAME. It gets none without it where no kernel is smaller
+    than its stride: windows fit exactly then. Elsewhere it is removed.
     """
     mode = next((item.s for item in node.attribute if item.name == "auto_pad"), b"")
-    names = ["auto_pad", "pads", *(["ceil_mode"] if mode.startswith(b"SAME") else [])]
-    remove_attributes(node, names)
+    remove_attributes(node, ["auto_pad", "pads"])
+    if mode.startswith(b"SAME") and not _fits_exactly(window):
+        remove_attributes(node, ["ceil_mode"])
+
+
+def _fits_exactly(window: Window | None) -> bool:
+    if window is None:
+        return False
+    axes = zip(window.kernel_shape, window.strides, window.dilations, strict=True)
+    return all(effective_kernel(kernel, dilation) >= stride for kernel, stride, dilation in axes)
 
 
 def write_ints(node: NodeProto, name: str, values: Sequence[int]) -> None:
