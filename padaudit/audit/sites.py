@@ -8,6 +8,7 @@ from itertools import count
 from typing import Any, Final
 
 from padaudit.audit.amounts import AMOUNTS, SiteDraft
+from padaudit.formats.guard import at_node
 from padaudit.ir.dims import Dim, Shape, Unknown
 from padaudit.ir.graph import Graph
 from padaudit.ir.op import Op
@@ -26,7 +27,12 @@ def find_sites(graph: Graph) -> tuple[PaddingSite, ...]:
 
     Ids are unique: where two sites would share one, later ones get ``#2``, ``#3``, ...
     """
-    sites = [site for visit in walk(graph) if (site := site_of(visit)) is not None]
+    sites: list[PaddingSite] = []
+    for visit in walk(graph):
+        with at_node(visit.path):
+            site = site_of(visit)
+        if site is not None:
+            sites.append(site)
     taken = {site.id for site in sites}
     seen: set[str] = set()
     for index, site in enumerate(sites):
@@ -43,7 +49,7 @@ def site_of(visit: Visit) -> PaddingSite | None:
     """Return the padding site of one operator, or None if its window is never padded."""
     op = visit.op
     entry = op_index().get((op.domain, op.op_type))
-    if entry is None or not op.inputs:
+    if entry is None or not op.inputs or not op.outputs:
         return None
     table, operator = entry
     padding = _padding(table, op)

@@ -11,7 +11,7 @@ from typing import Final, NoReturn
 from padaudit import __version__
 from padaudit.cli.check import check
 from padaudit.cli.clicks import click
-from padaudit.cli.console import complain
+from padaudit.cli.console import complain, never_fail_to_encode
 from padaudit.cli.explain import explain
 from padaudit.cli.rewrite import rewrite
 from padaudit.cli.rules import rules
@@ -44,6 +44,7 @@ def main() -> None:
     """Run the command line."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _interrupted)
+    never_fail_to_encode()
     gc.set_threshold(_GC_THRESHOLD, *gc.get_threshold()[1:])
     try:
         code = cli.main(standalone_mode=False)

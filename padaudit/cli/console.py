@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -14,6 +15,13 @@ from padaudit.report.line import Line
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+
+def never_fail_to_encode() -> None:
+    """Let stdout and stderr write what their encoding lacks as escapes: names come from files."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def show(lines: Iterable[Line]) -> None:
@@ -43,7 +51,7 @@ def deliver(text: str, output_file: Path | None) -> None:
         sys.stdout.write(text + "\n")
         return
     try:
-        output_file.write_text(text + "\n", encoding="utf-8")
+        output_file.write_text(text + "\n", "utf-8", "backslashreplace")
     except OSError as error:
         cause = f"the report can't be written ({error.strerror or error})"
         raise InputError(output_file, cause, "check the folder") from error

@@ -86,12 +86,13 @@ def rewrite(model: Path, **options: Any) -> int:
         parse_families(options["families"]),
     )
     how.validate()
-    if options["diff"]:
-        return _show_plan(model, how)
     target = _target(model, options["output"], options["in_place"])
+    as_json = options["output_format"] == "json"
+    if options["diff"]:
+        return _show_plan(model, target, how, as_json)
     with progress(f"Rewriting and proving {model}"):
         result = rewrite_file(model, target, how)
-    return _report(result, how, options["output_format"] == "json", options["verbose"])
+    return _report(result, how, as_json, options["verbose"])
 
 
 def _target(model: Path, output: Path | None, in_place: bool) -> Path:
@@ -105,16 +106,20 @@ def _target(model: Path, output: Path | None, in_place: bool) -> Path:
     return target
 
 
-def _show_plan(model: Path, how: Options) -> int:
-    from padaudit.report.text import plan_lines
-    from padaudit.rewriting.apply import apply_plan
-    from padaudit.rewriting.plan import make_plan
-    from padaudit.rewriting.run import prepared
+def _show_plan(model: Path, target: Path, how: Options, as_json: bool) -> int:
+    from padaudit.rewriting.run import plan_file
 
-    read = prepared(model, how)
-    plan = make_plan(read.document, read.sites, how.style, how.wishes, read.graph)
-    show(plan_lines(plan, apply_plan(read.document, plan, read.graph).created))
-    remark(f"{len(plan.edits)} would be rewritten, {len(plan.kept)} kept; nothing was written.")
+    result = plan_file(model, target, how)
+    if as_json:
+        from padaudit.report.jsonable import dumps, rewrite_json
+
+        deliver(dumps(rewrite_json(result)), None)
+        return 0
+    from padaudit.report.text import edit_lines
+
+    show(edit_lines(result))
+    edits, kept = len(result.plan.edits), len(result.plan.kept)
+    remark(f"{edits} would be rewritten, {kept} kept; nothing was written.")
     return 0
 
 

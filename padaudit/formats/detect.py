@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -80,8 +81,11 @@ def build_graph(
 
 def _head(path: Path) -> bytes:
     try:
-        if path.is_dir():
+        kind = path.stat().st_mode
+        if stat.S_ISDIR(kind):
             raise InputError(path, "it is a folder", "name a model file in it")
+        if not stat.S_ISREG(kind):
+            raise InputError(path, "it is a pipe or device, not a file", "save the model to a file")
         with path.open("rb") as file:
             head = file.read(_HEAD_BYTES)
     except FileNotFoundError as error:

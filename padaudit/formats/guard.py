@@ -34,4 +34,15 @@ def well_formed(where: Path | str | None) -> Iterator[None]:
         reason = (str(error).splitlines() or [""])[0][:200]
         cause = f"its definition has a wrong value ({type(error).__name__}: {reason})"
         advice = "save or export it again; if it loads elsewhere, please report this"
-        raise InputError(where or "the model", cause, advice) from error
+        node = next(iter(getattr(error, "__notes__", ())), None)
+        raise InputError(where or "the model", cause, advice, node) from error
+
+
+@contextmanager
+def at_node(name: str) -> Iterator[None]:
+    """Note at which node or layer an error occurs, for `well_formed` to say."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(name)
+        raise

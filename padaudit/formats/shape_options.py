@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from padaudit.errors import UsageError
-from padaudit.ir.dims import Open
+from padaudit.ir.dims import Open, Shape
 from padaudit.ir.tensor import TensorInfo
 
 ShapeOption = tuple[int | None, ...]
@@ -20,9 +20,12 @@ class InputShapes:
     ----------
     shapes : Mapping
         Full shapes, batch axis first; None leaves an axis open.
+    open_only : bool
+        Whether a size that the model states may not be given otherwise.
     """
 
     shapes: Mapping[str, ShapeOption] = field(default_factory=dict)
+    open_only: bool = False
 
     def __bool__(self) -> bool:
         return bool(self.shapes)
@@ -41,7 +44,7 @@ class InputShapes:
         ------
         UsageError
             If a name is not an input, no name is given for one of several inputs, or a
-            shape has not as many axes as the input.
+            shape has not as many axes as the input, or (`open_only`) contradicts it.
         """
         names = list(declared)
         chosen: dict[str, TensorInfo] = {}
@@ -61,9 +64,20 @@ class InputShapes:
                     f"{where}: input '{name or names[0]}' has {len(info.shape)} axes "
                     f"(batch included), --input-shape gives {len(shape)}"
                 )
+            if self.open_only:
+                _refuse_contradiction(where, name or names[0], info.shape or (), shape)
             dims = tuple(Open() if size is None else size for size in shape)
             chosen[name or names[0]] = TensorInfo(dims, info.dtype)
         return chosen
+
+
+def _refuse_contradiction(where: str, name: str, stated: Shape, given: ShapeOption) -> None:
+    for old, new in zip(stated, given, strict=False):
+        if isinstance(old, int) and new not in (None, old):
+            raise UsageError(
+                f"{where}: input '{name}' has the size {old} where --input-shape gives {new}; "
+                "it fixes open sizes only, and the model can't be run with another one"
+            )
 
 
 def parse_input_shapes(options: Sequence[str]) -> InputShapes:

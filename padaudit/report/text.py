@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from padaudit.audit.check import CheckResult, ModelReport
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from padaudit.rewriting.run import RewriteResult
 
 STYLES: Final = {"note": "cyan", "warning": "yellow", "error": "bold red"}
+_KEPT_SHOWN: Final = 8
 _VERDICTS: Final = {
     Status.EQUIVALENT: "green",
     Status.DIFFERENT: "bold red",
@@ -70,17 +72,26 @@ def check_summary(result: CheckResult) -> Iterator[Line]:
         yield Line(f"Make the padding explicit with: padaudit rewrite --explicit {fixable[0]}")
 
 
-def plan_lines(plan: Plan, created: dict[str, str]) -> Iterator[Line]:
+def edit_lines(result: RewriteResult) -> Iterator[Line]:
     """Yield what is or would be changed, as a diff, and what stays."""
-    for edit in plan.edits:
-        site = edit.site
+    for name, info in result.frozen.items():
+        yield Line(f"+ {name}  input {times(info.shape or ())}", style="green")
+    for edit in result.plan.edits:
+        site, created = edit.site, result.created
         yield Line(f"- {site.id}  {site.op.op_type} padding={site.padding.value}", style="red")
         pad = created.get(site.id)
         yield Line(f"+ {site.id}  {site.op.op_type} {_new_form(edit, pad)}", style="green")
         if edit.note:
             yield Line(f"    not in the style asked for: {sentence(edit.note)}", style="dim")
-    for item in plan.kept:
+    yield from kept_lines(result.plan)
+
+
+def kept_lines(plan: Plan, limit: int | None = None) -> Iterator[Line]:
+    """Yield what stays implicit, and why."""
+    for item in plan.kept[:limit]:
         yield Line(f"  {item.site.id}  kept: {sentence(item.reason)}", style="dim")
+    if limit is not None and len(plan.kept) > limit:
+        yield Line(f"  ... and {len(plan.kept) - limit} more kept (--verbose)", style="dim")
 
 
 def _new_form(edit: Edit, pad: str | None) -> str:
@@ -88,17 +99,23 @@ def _new_form(edit: Edit, pad: str | None) -> str:
         return "padding=valid, nothing to pad"
     shown = amounts_text(edit.site)
     if edit.folded is not None:
-        return f"pads={edit.pads}, without {edit.folded.name}"
+        total = amounts_text(replace(edit.site, amounts=edit.pads or ()))
+        return f"padding=explicit, {total}, without {edit.folded.name}"
     return f"padding=valid, {shown} by {pad}" if pad else f"padding=explicit, {shown}"
 
 
 def rewrite_report(result: RewriteResult, details: bool) -> Iterator[Line]:
     """Yield what was found, rewritten and proven, and where it was written."""
     plan = result.plan
-    implicit = len(plan.edits) + len(plan.kept)
-    yield Line(f"{result.source}: {plural(implicit, 'implicitly padded operator')} found")
+    sites = [*(edit.site for edit in plan.edits), *(item.site for item in plan.kept)]
+    implicit = sum(site.implicit for site in sites)
+    stated = len(sites) - implicit
+    moved = f", {plural(stated, 'explicit one')} to move" if stated else ""
+    yield Line(f"{result.source}: {plural(implicit, 'implicitly padded operator')} found{moved}")
     if details:
-        yield from plan_lines(plan, result.created)
+        yield from edit_lines(result)
+    else:
+        yield from kept_lines(plan, _KEPT_SHOWN)
     unpadded = sum(not edit.adds_padding for edit in plan.edits)
     inside = len(plan.edits) - unpadded - len(result.created)
     attributes = f"{inside} by attribute, " if inside else ""

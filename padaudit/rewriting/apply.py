@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from padaudit.formats.document import Document
+from padaudit.formats.guard import at_node
 from padaudit.ir.graph import Graph
 from padaudit.rewriting.edit import Applied, Plan
 from padaudit.rewriting.strategies import KERAS_STRATEGIES, ONNX_STRATEGIES
@@ -58,7 +59,8 @@ def _apply_onnx(
         place = (copy, edit.site.op.origin)
         if place not in done:
             editor.in_copy(copy)
-            done[place] = ONNX_STRATEGIES[edit.strategy].edit(editor, edit)
+            with at_node(edit.site.id):
+                done[place] = ONNX_STRATEGIES[edit.strategy].edit(editor, edit)
         name = done[place]
         if name:
             created[edit.site.id] = name

@@ -68,6 +68,8 @@ class Options:
         UsageError
             If they do, or name something that does not exist.
         """
+        if self.families is not None and not self.families:
+            raise UsageError("--families names none")
         unknown = sorted((self.families or frozenset()) - {family.value for family in Family})
         if unknown:
             known = ", ".join(family.value for family in Family)

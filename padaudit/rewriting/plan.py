@@ -12,6 +12,7 @@ from padaudit.ir.site import Family, Padding, PaddingSite
 from padaudit.ir.walk import graph_of_op
 from padaudit.rewriting.edit import Edit, Kept, Plan
 from padaudit.rewriting.strategies import STRATEGIES
+from padaudit.rewriting.strategies.declared import VARYING
 from padaudit.rewriting.strategies.onnx_fold_pad import fold
 
 if TYPE_CHECKING:
@@ -32,6 +33,9 @@ _FORMS: Final = {
 }
 _BY_SIZE: Final = frozenset({COMPUTED, CEIL})
 """The strategies whose amounts depend on the size that the model is run with."""
+
+
+_MAX_AMOUNT: Final = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +106,8 @@ def _decide(document: Document, site: PaddingSite, style: str, wishes: Wishes) -
         return Kept(site, f"--style {style} has no form for {site.op.op_type} in this format")
     if site.window is None:
         return Kept(site, site.unresolved or "its kernel is not known")
+    if max((max(pair) for pair in site.pads or ()), default=0) > _MAX_AMOUNT:
+        return Kept(site, f"its amounts {site.pads} are larger than any tensor")
     reasons: list[str] = []
     for name in usable:
         reason = _amounts_missing(site, name) or STRATEGIES[name].refuse(document, site)
@@ -109,7 +115,8 @@ def _decide(document: Document, site: PaddingSite, style: str, wishes: Wishes) -
             pads = None if name in _BY_SIZE else site.pads
             return Edit(site, name, pads, _note(style, name, reasons))
         reasons.append(reason)
-    return Kept(site, "; ".join(dict.fromkeys(reasons)))
+    telling = [reason for reason in reasons if not reason.startswith(VARYING)]
+    return Kept(site, "; ".join(dict.fromkeys(telling or reasons)))
 
 
 def _note(style: str, name: str, reasons: Sequence[str]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -18,7 +18,7 @@ from padaudit.ir.graph import Graph
 from padaudit.ir.site import PaddingSite
 from padaudit.ir.tensor import TensorInfo
 from padaudit.rewriting.apply import apply_plan
-from padaudit.rewriting.edit import Plan
+from padaudit.rewriting.edit import Applied, Plan
 from padaudit.rewriting.options import Options
 from padaudit.rewriting.output import output
 from padaudit.rewriting.plan import make_plan
@@ -57,6 +57,8 @@ class RewriteResult:
         Name of the padding operator by site id.
     verification : Verification
         What was proven.
+    frozen : dict
+        Types that were written into inputs, by name.
     """
 
     source: Path
@@ -65,6 +67,7 @@ class RewriteResult:
     plan: Plan
     created: dict[str, str]
     verification: Verification
+    frozen: Mapping[str, TensorInfo] = field(default_factory=dict)
 
 
 def load(path: Path, input_shapes: InputShapes) -> Loaded:
@@ -105,7 +108,7 @@ def default_target(source: Path) -> Path:
     >>> default_target(Path("models/m.h5")).as_posix()
     'models/m.explicit.h5'
     """
-    return source.with_name(f"{source.stem}.explicit{source.suffix}")
+    return source.parent / f"{source.stem}.explicit{source.suffix}"
 
 
 def check_target(model: Loaded, source: Path, target: Path, style: str) -> None:
@@ -120,7 +123,7 @@ def check_target(model: Loaded, source: Path, target: Path, style: str) -> None:
     if target.suffix.lower() not in allowed and target.suffix != source.suffix:
         raise UsageError(
             f"{source} ({model.document.format}) can be written as {', '.join(sorted(allowed))}, "
-            f"not as '{target.name}'"
+            f"not as '{target.name}'; name the output with -o"
         )
     if style == "attrs" and target.suffix != ".onnx" and model.document.format != "onnx":
         raise UsageError(
@@ -149,14 +152,29 @@ def rewrite_file(source: Path, target: Path, options: Options) -> RewriteResult:
         from padaudit.rewriting.translate import rewrite_translated
 
         return rewrite_translated(model, source, target, options)
-    plan = make_plan(model.document, model.sites, options.style, options.wishes, model.graph)
-    applied = apply_plan(model.document, plan, model.graph, frozen_inputs(model, options))
+    plan, applied, frozen = planned(model, options)
     with output(applied.document, model.document, target, options) as aside:
         verification = _prove(model, aside.path, plan, options)
         written = allows_writing(verification, options)
         if written:
             aside.publish()
-    return RewriteResult(source, target, written, plan, applied.created, verification)
+    return RewriteResult(source, target, written, plan, applied.created, verification, frozen)
+
+
+def plan_file(source: Path, target: Path, options: Options) -> RewriteResult:
+    """Tell what a rewrite would do; nothing is proven, and nothing written.
+
+    Raises
+    ------
+    InputError
+        If the model can't be read.
+    UsageError
+        If the options do not fit the model.
+    """
+    options.validate()
+    plan, applied, frozen = planned(prepared(source, options), options)
+    nothing = Verification(Status.UNVERIFIED, reason="nothing was written (--diff)")
+    return RewriteResult(source, target, False, plan, applied.created, nothing, frozen)
 
 
 def prepared(source: Path, options: Options) -> Loaded:
@@ -177,13 +195,30 @@ def prepared(source: Path, options: Options) -> Loaded:
         from padaudit.formats.onnx.convert import converted
 
         document = converted(document, options.opset)  # type: ignore[arg-type]
-    model = loaded(document, options.input_shapes)
+    shapes = replace(options.input_shapes, open_only=True)
+    model = loaded(document, shapes)
     if not options.observe:
         return model
     from padaudit.verification.observe import observed_shapes
 
-    seen = observed_shapes(model, options.input_shapes, options.timeout)
-    return loaded(document, options.input_shapes, seen)
+    seen = observed_shapes(model, shapes, options.timeout)
+    return loaded(document, shapes, seen)
+
+
+def planned(model: Loaded, options: Options) -> tuple[Plan, Applied, Mapping[str, TensorInfo]]:
+    """Decide about every site of a model, and make the edits; return the frozen inputs too.
+
+    Raises
+    ------
+    InputError
+        If the model's definition can't be edited.
+    UsageError
+        If the options do not fit the model.
+    """
+    with well_formed(model.document.path):
+        plan = make_plan(model.document, model.sites, options.style, options.wishes, model.graph)
+        frozen = frozen_inputs(model, options)
+        return plan, apply_plan(model.document, plan, model.graph, frozen), frozen
 
 
 def frozen_inputs(model: Loaded, options: Options) -> Mapping[str, TensorInfo]:

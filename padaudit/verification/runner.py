@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from padaudit.errors import MissingDependencyError
+from padaudit.errors import InputError, MissingDependencyError
 from padaudit.interrupts import raise_if_requested
 from padaudit.subprocesses import ending_of, running
 from padaudit.verification.worker import (
@@ -130,13 +130,22 @@ def _prepare(folder: Path, index: int, job: Job) -> JobRecord:
     if isinstance(job.model, bytes):
         model.write_bytes(job.model)
     else:
-        model = job.model.resolve()
+        model = _openable(job.model.resolve())
     for number, feed in enumerate(job.feeds):
         values = [np.asarray(array, order="C") for array in feed.values()]
         save_arrays(feed_path(folder, index, number), values)
     names = [list(feed) for feed in job.feeds]
     outputs = None if job.outputs is None else list(job.outputs)
     return JobRecord(index, str(model), names, outputs, job.optimize)
+
+
+def _openable(path: Path) -> Path:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        cause = "onnxruntime can't open it, because its path is no UTF-8"
+        raise InputError(path, cause, "rename it, or give --verify site") from error
+    return path
 
 
 def _run_worker(folder: Path, pending: Sequence[JobRecord], timeout: float) -> str:

@@ -370,6 +370,64 @@ def test_diff_writes_nothing(workplace: Path) -> None:
     assert "1 would be rewritten" in result.stderr
 
 
+def test_diff_as_json_is_the_plan_and_stands_alone(workplace: Path, here: Any) -> None:
+    before = listing(workplace)
+    arguments = ("rewrite", "--explicit", "--diff", "--output-format", "json", "warning.onnx")
+    result = here(*arguments, cwd=workplace)
+    assert (result.returncode, result.stderr) == (0, "")
+    data = json.loads(result.stdout)
+    assert (data["written"], data["verification"]["status"]) == (False, "unverified")
+    assert [(item["site"], item["pads"]) for item in data["rewritten"]] == [
+        ("conv", [[1, 1], [0, 1]])
+    ]
+    assert listing(workplace) == before
+
+
+def test_diff_shows_the_sizes_that_are_frozen(workplace: Path, here: Any) -> None:
+    write_model(workplace / "open.onnx", width="W")
+    shape = ("--input-shape", "1,2,17,14")
+    result = here("rewrite", "--explicit", "--diff", *shape, "--freeze", "open.onnx", cwd=workplace)
+    assert result.stdout.startswith("+ x  input 1x2x17x14\n")
+    result = here("rewrite", "--explicit", "--diff", *shape, "open.onnx", cwd=workplace)
+    assert result.stdout.startswith("- conv")
+
+
+def test_what_stays_implicit_is_said_without_being_asked(workplace: Path, here: Any) -> None:
+    proto = conv_model((17, "W"), (4, 3), opset=9, strides=[3, 2], auto_pad="SAME_UPPER")
+    (workplace / "old.onnx").write_bytes(proto.SerializeToString())
+    result = here(*REWRITE, "old.onnx", cwd=workplace)
+    assert result.returncode == 0
+    (reason,) = [line for line in result.stdout.splitlines() if "kept: " in line]
+    assert "conv" in reason
+    assert "opset 9" in reason
+    assert "--input-shape" in reason
+    assert "not the same" not in reason  # where more telling words follow
+
+
+def test_a_long_list_of_what_stays_is_cut(workplace: Path, here: Any) -> None:
+    count = 12
+    settings: dict[str, Any] = {"auto_pad": "SAME_UPPER", "strides": [3, 2]}
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], [f"y{i}"], f"c{i}", **settings) for i in range(count)
+    ]
+    outputs = [f"y{i}" for i in range(count)]
+    shape = {"x": (1, 2, 17, "W")}
+    proto = model(nodes, shape, [weights((4, 2, 4, 3))], opset=9, outputs=outputs)
+    (workplace / "old.onnx").write_bytes(proto.SerializeToString())
+    result = here(*REWRITE, "old.onnx", cwd=workplace)
+    assert "... and 4 more kept (--verbose)" in result.stdout
+    verbose = here(*REWRITE, "-v", "old.onnx", cwd=workplace).stdout
+    assert all(f"c{i}  kept: " in verbose for i in range(count))
+
+
+def test_moved_pads_are_not_counted_as_implicit(workplace: Path, here: Any) -> None:
+    here(*REWRITE, "-o", "pad.onnx", "warning.onnx", cwd=workplace)
+    result = here(*REWRITE, "-v", "--style", "attrs", "pad.onnx", cwd=workplace)
+    first, _, after, *_ = result.stdout.splitlines()
+    assert first == "pad.onnx: 0 implicitly padded operators found, 1 explicit one to move"
+    assert "padding=explicit, height (1, 1), width (0, 1), without conv/pad" in after
+
+
 @pytest.mark.parametrize("name", ["digits.h5", "digits.keras", "auto-pad.onnx"])
 def test_the_default_name_stands_beside_the_input(name: str, tmp_path: Path) -> None:
     (tmp_path / "models").mkdir()

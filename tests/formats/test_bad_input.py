@@ -312,6 +312,14 @@ BAD_OPTIONS: dict[str, tuple[list[str], list[str]]] = {
         ["good.onnx", "--in-place"],
     ),
     "a rewrite of nothing": (["rewrite"], ["--explicit"]),
+    "no family at all": (
+        ["rewrite", "--explicit", "--families", ","],
+        ["--families"],
+    ),
+    "another size than the model's": (
+        ["rewrite", "--explicit", "--verify", "none", "--input-shape", "1,3,17,15"],
+        ["good.onnx", "'x'", "size 2", "gives 3"],
+    ),
     "in place and elsewhere": (
         ["rewrite", "--explicit", "--in-place", "-o", "out.onnx"],
         ["--in-place", "--output"],
@@ -325,6 +333,54 @@ def test_bad_options_are_refused_in_one_line(case: str, good: Path, tmp_path: Pa
     before = listing(tmp_path)
     assert_refused(start(*options, "good.onnx", folder=tmp_path), *says)
     assert listing(tmp_path) == before
+
+
+def pipe(folder: Path) -> Path:
+    path = folder / "pipe.onnx"
+    os.mkfifo(path)
+    return path
+
+
+NO_FILES: dict[str, Callable[[Path], Path]] = {
+    "a pipe": pipe,
+    "a device": lambda _: Path("/dev/zero"),
+    "the empty path": lambda _: Path(),
+}
+
+
+@pytest.mark.parametrize("case", NO_FILES)
+def test_what_is_no_file_is_refused_at_once(case: str, tmp_path: Path) -> None:
+    """A pipe that nobody writes to would be waited for, and a device has no end."""
+    path = NO_FILES[case](tmp_path)
+    before = sorted(tmp_path.iterdir())
+    says = "folder" if case == "the empty path" else "pipe or device"
+    assert_refused(start("rewrite", "--explicit", path, folder=tmp_path), str(path), says)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_path_that_is_no_utf_8_is_audited_and_not_run(good: Path, tmp_path: Path) -> None:
+    """onnxruntime takes paths as text."""
+    odd = good.rename(tmp_path / "odd\udcff.onnx")
+    assert_ends(start("check", "--exit-zero", odd.name, folder=tmp_path), 0)
+    before = listing(tmp_path)
+    assert_refused(start("rewrite", "--explicit", odd.name, folder=tmp_path), "UTF-8")
+    assert listing(tmp_path) == before
+    assert_ends(start("rewrite", "--explicit", "--verify", "site", odd.name, folder=tmp_path), 0)
+
+
+def test_a_name_that_no_encoding_has_is_shown_with_escapes(tmp_path: Path) -> None:
+    with h5py.File(FIXTURES / "digits.h5") as file:
+        text = str(file.attrs["model_config"]).replace('"stem"', '"st\\ud800em"')
+    path = h5_with_config(text)(tmp_path)
+    output = assert_ends(start("check", "--exit-zero", path, folder=tmp_path), 0)
+    assert "st\\ud800em" in output
+
+
+def assert_ends(process: subprocess.Popen[str], code: int) -> str:
+    output, errors = process.communicate(timeout=120)
+    assert process.returncode == code, errors
+    assert not errors
+    return output
 
 
 def test_one_bad_model_among_several_does_not_hide_the_others(good: Path, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 
 import padaudit
 from padaudit.errors import PadauditError
+from padaudit.formats.guard import at_node, well_formed
 
 sys.path.insert(0, str(Path(__file__).parent))
 import onnx_bytes as ob
@@ -503,6 +504,23 @@ CYCLES: dict[str, bytes] = {
 }
 
 
+CROPS_TOO_MUCH = model(
+    graph(
+        [node("ConvTranspose", ["x", "w"], ["y"], attribute("output_shape", ints=[9, 11]),
+              attribute("strides", ints=[2, 3]), name="step")],
+        [weight()],
+        inputs=[ob.value_info("x", (1, 4, 5, 2**63 - 1))],
+    )
+)  # fmt: skip
+UNNAMED_BODY = model(
+    graph([node("f", ["x", "w"], ["y"], domain="l", name="call")], [weight()]),
+    rec(25, rec(1, "f") + rec(4, "a") + rec(4, "b") + rec(5, "c") + rec(10, "l")
+        + rec(9, rec(2, 17)) + rec(7, node("If", ["a"], ["c"], attribute("", g=graph(
+            [conv("a", "t", weight="b")], inputs=[], outputs=["t"])), name="choice"))),
+    rec(8, rec(1, "l") + rec(2, 1)),
+)  # fmt: skip
+
+
 LYING: dict[str, bytes | Callable[[], bytes]] = {
     **{f"cycle: {name}": content for name, content in CYCLES.items()},
     "cycle: through a body": cycle_through_a_body(),
@@ -597,6 +615,7 @@ LYING: dict[str, bytes | Callable[[], bytes]] = {
     "pool: kernel_shape missing": window("MaxPool", strides=[3, 2]),
     "pool: strides 0": window("LpPool", kernel_shape=[4, 3], strides=[0, 0]),
     "transposed: output_shape 2**62": window("ConvTranspose", output_shape=HUGE, strides=[3, 2]),
+    "transposed: crops more than 64 bits": CROPS_TOO_MUCH,
     "transposed: output_shape negative": window("ConvTranspose", output_shape=[-9, -9]),
     "transposed: output_padding 2**62": window("ConvTranspose", output_padding=HUGE),
     "attribute: auto_pad unknown": in_conv(auto_pad="SAME"),
@@ -619,6 +638,10 @@ LYING: dict[str, bytes | Callable[[], bytes]] = {
     "attribute: 10000": lambda: in_conv(*[attribute(f"a{i}", i=i) for i in range(10_000)]),
     "node: no inputs": model(graph([node("Conv", [], ["y"], attribute("auto_pad", s="VALID"))])),
     "node: no outputs": model(graph([conv(), node("Conv", ["x", "w"], [])], [weight()])),
+    "node: a pool of onnxruntime without outputs": model(
+        graph([conv(), node("NhwcMaxPool", ["x"], [], attribute("kernel_shape", ints=[4, 3]),
+                            domain="com.microsoft")], [weight()])
+    ),
     "node: empty": model(graph([b"", conv(), b""], [weight()])),
     "node: output without a name": model(graph([conv("x", "")], [weight()], outputs=[""])),
     "node: 10000 inputs": lambda: model(
@@ -674,6 +697,7 @@ LYING: dict[str, bytes | Callable[[], bytes]] = {
     "body: a Loop without a body": model(
         graph([node("Loop", ["", "", "x"], ["u"]), conv()], [weight()])
     ),
+    "body: one without a name": UNNAMED_BODY,
     "body: two of one name": model(
         graph([node("If", ["x"], ["y"], *[attribute("then_branch", g=graph(
             [conv("x", "t")], inputs=[], outputs=["t"]))] * 2)], [weight()])
@@ -731,6 +755,28 @@ def test_definitions_that_lie_are_read_or_refused(case: str, tmp_path: Path) -> 
     for style in STYLES:
         rewritten = rewrite(path, style)
         assert refusal is None or rewritten is not None
+
+
+def test_amounts_beyond_64_bits_are_kept(tmp_path: Path) -> None:
+    path = saved(tmp_path, CROPS_TOO_MUCH)
+    result = padaudit.rewrite(path, style="attrs", verify="none")
+    assert [item.site.id for item in result.plan.kept] == ["step"]
+    assert "larger than any tensor" in result.plan.kept[0].reason
+
+
+def test_a_body_without_a_name_is_refused_at_its_node(tmp_path: Path) -> None:
+    refusal = check(saved(tmp_path, UNNAMED_BODY))
+    assert refusal is not None
+    assert "node 'choice'" in refusal
+
+
+@pytest.mark.parametrize("error", [IndexError("7"), ZeroDivisionError("by 0"), ValueError("x")])
+def test_what_no_check_foresaw_names_the_node_as_well(error: Exception) -> None:
+    """The last resort of the reader; `site_of` and others call it for each node."""
+    with pytest.raises(PadauditError) as caught, well_formed("m.onnx"), at_node("conv"):
+        raise error
+    assert str(caught.value).startswith("m.onnx: node 'conv': its definition has a wrong value")
+    assert str(error) in str(caught.value)
 
 
 def bodied(*before: bytes, split: bool = False, functions: bytes = b"") -> bytes:

@@ -154,8 +154,8 @@ class _Reader:
         """Read what is nested in an operator; ``typed`` is its node after shape inference."""
         own = [label for label, _ in bodies(op.origin.node)]
         typed_bodies = dict(bodies(typed)) if typed is not None else {}
-        if len(set(own)) < len(own):
-            cause = "two of its bodies have one name"
+        if len(set(own)) < len(own) or "" in own:
+            cause = "two of its bodies have one name, or one has none"
             raise InputError(self.where, cause, _FIX_GRAPH, op.name)
         for label, body in bodies(op.origin.node):
             inner = self.graph(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from padaudit.formats.guard import at_node
 from padaudit.formats.onnx.computed import settle_pads
 from padaudit.formats.onnx.dtypes import dtype_code, dtype_name
 from padaudit.formats.onnx.normal import normalize
@@ -143,7 +144,9 @@ def _without_weights(model: ModelProto) -> ModelProto:
     light.functions.extend(model.functions)
     graph, old = light.graph, model.graph
     graph.name = old.name
-    graph.node.extend(made for node in old.node for made in inferable(node))
+    for node in old.node:
+        with at_node(node.name or node.op_type):
+            graph.node.extend(inferable(node))
     graph.input.extend(old.input)
     graph.output.extend(old.output)
     graph.value_info.extend(old.value_info)

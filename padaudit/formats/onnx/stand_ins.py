@@ -93,7 +93,8 @@ def _without_pads(node: NodeProto) -> NodeProto:
 def _standard_forms(node: NodeProto) -> Iterator[NodeProto]:
     """Yield the standard operator, between transpositions where the channels come last."""
     found = _STAND_INS.get(node.op_type)
-    if found is None or len(node.input) < _MIN_INPUTS.get(node.op_type, 1):
+    needed = _MIN_INPUTS.get(node.op_type, 1)
+    if found is None or len(node.input) < needed or not node.output:
         yield node
         return
     made = NodeProto(op_type=found.op_type, name=node.name, output=node.output[:1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from padaudit.ir.site import Family, PaddingSite
 
+VARYING = "its amounts are not the same for all sizes"
 _CONVOLUTIONS = frozenset({Family.CONV, Family.TRANSPOSED_CONV})
 
 

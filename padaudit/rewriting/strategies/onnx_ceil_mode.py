@@ -39,7 +39,10 @@ def refuse(document: OnnxDocument, site: PaddingSite) -> str | None:
     if site.family is Family.AVG_POOL and site.op.attributes.get("count_include_pad"):
         return "its divisor counts padding, but not what ceil_mode adds"
     if fixed_pads(site) is None:
-        return "its amounts at the start change with a size that is open"
+        return (
+            "its amounts at the start change with a size that is open; fix the size with "
+            "--input-shape"
+        )
     return contradiction(site)
 
 

@@ -23,7 +23,7 @@ from padaudit.formats.onnx.padding import (
 from padaudit.formats.onnx.protos import NodeProto, TensorProto
 from padaudit.ir.site import Family, PaddingSite
 from padaudit.rewriting.edit import Edit
-from padaudit.rewriting.strategies.declared import contradiction
+from padaudit.rewriting.strategies.declared import VARYING, contradiction
 
 _NODE_METADATA_IR = 10
 
@@ -31,7 +31,7 @@ _NODE_METADATA_IR = 10
 def refuse(document: OnnxDocument, site: PaddingSite) -> str | None:
     """Return why an operator can't get a Pad with constant amounts, or None if it can."""
     if site.pads is None:
-        return "its amounts are not the same for all sizes"
+        return VARYING
     reason = contradiction(site)
     if reason or not any(map(any, site.pads)):
         return reason

@@ -7,7 +7,7 @@ from padaudit.formats.onnx.edit import GraphEditor
 from padaudit.formats.onnx.padding import clear_padding, remove_attributes, write_ints, write_pads
 from padaudit.ir.site import Family, PaddingSite
 from padaudit.rewriting.edit import Edit
-from padaudit.rewriting.strategies.declared import contradiction
+from padaudit.rewriting.strategies.declared import VARYING, contradiction
 
 _POOLS = frozenset({Family.MAX_POOL, Family.AVG_POOL, Family.LP_POOL})
 
@@ -15,7 +15,7 @@ _POOLS = frozenset({Family.MAX_POOL, Family.AVG_POOL, Family.LP_POOL})
 def refuse(document: OnnxDocument, site: PaddingSite) -> str | None:
     """Return why an operator can't take a pads attribute, or None if it can."""
     if site.pads is None or site.window is None:
-        return "its amounts are not the same for all sizes, and an attribute is a constant"
+        return f"{VARYING}, and an attribute is a constant"
     if site.family in _POOLS:
         kernel = site.window.kernel_shape
         if any(max(pads) >= size for pads, size in zip(site.pads, kernel, strict=True)):
