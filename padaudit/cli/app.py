@@ -71,6 +71,10 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
+    except OSError as error:
+        where = error.filename or "the system"
+        complain(f"{where}: {error.strerror or error}; check the space left and the permissions.")
+        sys.exit(EXIT_ERROR)
 
 
 def _stop() -> NoReturn:

@@ -65,7 +65,7 @@ def output(
         aside = Aside(path, target)
         made: list[Path] = []
         try:
-            with _writable(target):
+            with _writable(target if path.parent == target.parent else path.parent):
                 for source, copy in needed:
                     _copy_data(source, copy, made)
                 if document is original and document.path and document.format != "onnx":
@@ -112,12 +112,15 @@ def publish(aside: Path, target: Path) -> None:
 
 @contextmanager
 def _writable(target: Path) -> Iterator[None]:
-    """Turn a failure to write into a sentence that names the output."""
+    """Turn a failure to write into a sentence that names the output, or the scratch folder."""
     try:
         yield
     except OSError as error:
         cause = f"the output can't be written ({error.strerror or error})"
-        raise InputError(target, cause, "check the folder and the space left") from error
+        advice = "check the folder and the space left"
+        if target.is_dir():
+            advice += ", or set TMPDIR to another folder"
+        raise InputError(target, cause, advice) from error
 
 
 def _is_large(document: Document) -> bool:
@@ -154,9 +157,11 @@ def _data_to_copy(document: Document, home: Path, options: Options) -> list[tupl
 
 def _copy_data(source: Path, target: Path, made: list[Path]) -> None:
     """Copy a file and make the folders that it needs; ``made`` gets what is new."""
+    from padaudit.formats.onnx.write import copy_file
+
     for folder in reversed(target.parents):
         if not folder.exists():
             folder.mkdir()
             made.append(folder)
     made.append(target)
-    shutil.copyfile(source, target)
+    copy_file(source, target)

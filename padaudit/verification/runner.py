@@ -5,7 +5,8 @@ from __future__ import annotations
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -115,7 +116,8 @@ def run(
     """
     with tempfile.TemporaryDirectory(prefix="padaudit-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        records = [_prepare(folder, index, job) for index, job in enumerate(jobs)]
+        with _enough_space(folder.parent):
+            records = [_prepare(folder, index, job) for index, job in enumerate(jobs)]
         outcomes: list[RunOutcome] = []
         while len(outcomes) < len(jobs):
             pending = records[len(outcomes) :]
@@ -123,6 +125,16 @@ def run(
             ending = _run_worker(folder, pending, timeout)
             outcomes += _collect(folder, pending, ending)
     return outcomes
+
+
+@contextmanager
+def _enough_space(scratch: Path) -> Iterator[None]:
+    """Turn a failure to write what is to be run into a sentence."""
+    try:
+        yield
+    except OSError as error:
+        cause = f"what the proof runs can't be written there ({error.strerror or error})"
+        raise InputError(scratch, cause, "make space, or set TMPDIR to another folder") from error
 
 
 def _prepare(folder: Path, index: int, job: Job) -> JobRecord:

@@ -441,6 +441,32 @@ def test_the_default_name_stands_beside_the_input(name: str, tmp_path: Path) -> 
     assert (tmp_path / "models" / name).read_bytes() == (FIXTURES / name).read_bytes()
 
 
+FULL: dict[str, tuple[int, list[str], str]] = {
+    "for the output": (500, ["--verify", "none"], "the output can't be written"),
+    "for the sites": (1200, ["--verify", "site"], "what the proof runs can't be written"),
+    "for the whole models": (1200, ["--verify", "model"], "what the proof runs can't be written"),
+}
+
+
+@pytest.mark.parametrize("case", FULL)
+def test_no_space_left_is_one_sentence(case: str, workplace: Path) -> None:
+    """A limit on the size of files stands for a full disk."""
+    limit, options, says = FULL[case]
+    before = listing(workplace)
+    code = (
+        f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit})); "
+        "import padaudit.cli.app; padaudit.cli.app.main()"
+    )
+    command = [sys.executable, "-B", "-c", code, "rewrite", "--explicit", *options, "warning.onnx"]
+    result = subprocess.run(
+        command, cwd=workplace, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert (result.returncode, len(result.stderr.splitlines())) == (2, 1), result.stderr
+    assert says in result.stderr
+    assert "TMPDIR" in result.stderr
+    assert listing(workplace) == before
+
+
 def test_in_place_replaces_the_input_and_only_then(workplace: Path) -> None:
     source = workplace / "warning.onnx"
     original = source.read_bytes()
