@@ -491,6 +491,21 @@ def test_style_attrs_adds_no_node(workplace: Path) -> None:
     assert "--style attrs" in wrong.stderr
 
 
+def test_an_interrupt_during_the_imports_leaves_no_traceback(tmp_path: Path) -> None:
+    code = (
+        "import os, signal, sys, padaudit.__main__\n"
+        "class Finder:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'padaudit.cli.app': os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Finder())\n"
+        "padaudit.__main__.main()"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (result.returncode, result.stderr) == (-signal.SIGINT, "")
+
+
 def slow_model(folder: Path, external: bool) -> Path:
     """Write a model whose proof takes a while: every site of another form and of open size."""
     nodes, kernels = [], []
