@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -11,7 +11,7 @@ from padaudit.ir.dims import Dim
 from padaudit.ir.graph import Graph
 from padaudit.ir.site import PaddingSite
 from padaudit.ir.walk import walk
-from padaudit.padding.symbolic import ByRemainder
+from padaudit.padding.symbolic import AxisAmounts, ByRemainder
 from padaudit.rules.load import catalogue
 from padaudit.rules.schema import Fix, Rule, Severity
 
@@ -108,10 +108,17 @@ def message_facts(site: PaddingSite, graph: Graph) -> Mapping[str, Any]:
 
 def amounts_text(site: PaddingSite) -> str:
     """Return the amounts in words: ``height (0, 1), width (1, 1)``."""
-    names = _AXES.get(len(site.amounts)) or [f"axis {i}" for i in range(len(site.amounts))]
-    return ", ".join(
-        f"{name} {_amount(amount)}" for name, amount in zip(names, site.amounts, strict=True)
-    )
+    return pairs_text(site.amounts)
+
+
+def pairs_text(amounts: Sequence[AxisAmounts | None]) -> str:
+    """Return amounts of spatial axes in words.
+
+    >>> pairs_text([(0, 1), (1, 1)])
+    'height (0, 1), width (1, 1)'
+    """
+    names = _AXES.get(len(amounts)) or [f"axis {i}" for i in range(len(amounts))]
+    return ", ".join(f"{name} {_amount(item)}" for name, item in zip(names, amounts, strict=True))
 
 
 def times(values: Iterable[Dim]) -> str:

@@ -11,6 +11,7 @@ from typing import Final, NoReturn
 from padaudit import __version__
 from padaudit.cli.check import check
 from padaudit.cli.clicks import click
+from padaudit.cli.compare import compare
 from padaudit.cli.console import complain, never_fail_to_encode
 from padaudit.cli.explain import explain
 from padaudit.cli.rewrite import rewrite
@@ -36,7 +37,7 @@ def cli() -> None:
     """
 
 
-for command in (check, rewrite, verify, explain, rules):
+for command in (check, rewrite, verify, compare, explain, rules):
     cli.add_command(command)
 
 

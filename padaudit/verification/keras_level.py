@@ -70,6 +70,18 @@ def keras_feeds(model: Loaded) -> list[Feeds]:
     UsageError
         If an input's rank is not known, or no values can be made up for it.
     """
+    specs = keras_specs(model)
+    return [feed for sizes in open_sizes(specs) for feed in feeds_at(specs, sizes)]
+
+
+def keras_specs(model: Loaded) -> list[InputSpec]:
+    """Return the inputs of a Keras model.
+
+    Raises
+    ------
+    UsageError
+        If an input's rank is not known.
+    """
     specs = []
     for tensor in model.graph.inputs:
         info = model.graph.tensor(tensor)
@@ -82,7 +94,7 @@ def keras_feeds(model: Loaded) -> list[Feeds]:
             if not hasattr(dim, "cause")
         )
         specs.append(InputSpec(name, info.dtype or "float32", dims))
-    return [feed for sizes in open_sizes(specs) for feed in feeds_at(specs, sizes)]
+    return specs
 
 
 def compare_sources(

@@ -229,6 +229,22 @@ def _leaf_groups(group: Any, spec: ModelSpec) -> Iterator[tuple[str, Any]]:
             yield name, group[keys[name]]
 
 
+def keyed_groups(
+    group: Any, spec: ModelSpec, outermost: str = ""
+) -> Iterator[tuple[str, str, str, Any]]:
+    """Yield outermost layer, layer, class in snake case and weight group of a ``.keras`` file."""
+    keys, layers = _keys(spec), {layer.name: layer for layer in spec.layers}
+    for name in layer_order(spec):
+        if keys[name] not in group:
+            continue
+        top, stored = outermost or name, group[keys[name]]
+        if (model := layers[name].model) is not None:
+            if "layers" in stored:
+                yield from keyed_groups(stored["layers"], parse_model(model), top)
+        else:
+            yield top, name, snake_case(layers[name].class_name), stored
+
+
 def _trainable_shapes(group: Any) -> list[tuple[int, ...]]:
     found: list[tuple[int, ...]] = []
     if "vars" in group:

@@ -64,6 +64,8 @@ class _Values:
         typed = (*inferred.value_info, *inferred.input, *inferred.output)
         self.shapes = {value.name: _sizes(value.type.tensor_type.shape.dim) for value in typed}
         self._known: dict[str, Ints | None] = {}
+        self._columns: dict[str, int] = {}
+        """How many columns tensors of two axes have; all others have one axis."""
 
     def of(self, name: str, depth: int = 0) -> Ints | None:
         """Return a tensor's elements, or None if they can't be worked out."""
@@ -84,11 +86,35 @@ class _Values:
             return _constant(node)
         if node.op_type == "Shape":
             return self._shape(node)
-        rule = _RULES.get(node.op_type)
-        operands = [self.of(item, depth + 1) for item in node.input]
-        if rule is None or not operands or any(item is None for item in operands):
+        found = [self.of(item, depth + 1) for item in node.input]
+        operands = [item for item in found if item is not None]
+        if not operands or len(operands) < len(found):
             return None
-        return rule([item for item in operands if item is not None])
+        if node.op_type in _REORDERED:
+            return self._reordered(node, operands)
+        rule = _RULES.get(node.op_type)
+        return rule(operands) if rule is not None else None
+
+    def _reordered(self, node: NodeProto, operands: Sequence[Ints]) -> Ints | None:
+        """Follow PyTorch's way from (last axis first) to ONNX's order of amounts."""
+        columns = self._columns.get(node.input[0])
+        if node.op_type == "ConstantOfShape":
+            return _filled(node, operands[0])
+        if node.op_type == "Reshape":
+            if len(operands) < 2:
+                return None
+            if len(operands[1]) == 2 and operands[1][1] > 0:
+                self._columns[node.output[0]] = operands[1][1]
+            return operands[0] if len(operands[1]) in (1, 2) else None
+        if columns is None or len(operands[0]) % columns:
+            return _slice(operands) if node.op_type == "Slice" else None
+        rows = [operands[0][at : at + columns] for at in range(0, len(operands[0]), columns)]
+        if node.op_type == "Transpose":
+            self._columns[node.output[0]] = len(rows)
+            return [value for row in zip(*rows, strict=True) for value in row]
+        kept = _slice([list(range(len(rows))), *operands[1:]])
+        self._columns[node.output[0]] = columns
+        return None if kept is None else [value for place in kept for value in rows[place]]
 
     def _shape(self, node: NodeProto) -> Ints | None:
         sizes = self.shapes.get(node.input[0])
@@ -149,11 +175,23 @@ def _divide(a: int, b: int) -> int:
 
 
 def _slice(operands: Sequence[Ints]) -> Ints | None:
-    values, starts, ends, *more = operands
-    steps = more[1] if len(more) > 1 else [1]
-    if len(starts) != 1 or len(ends) != 1 or steps != [1]:
+    if len(operands) < 3:
         return None
-    return values[starts[0] : ends[0]]
+    values, starts, ends, *more = operands
+    axes, steps = more[0] if more else [0], more[1] if len(more) > 1 else [1]
+    if len(starts) != 1 or len(ends) != 1 or axes != [0] or len(steps) != 1 or steps == [0]:
+        return None
+    start, end, step = starts[0], ends[0], steps[0]
+    # A walk backwards that ends before the first element has an end that no index means.
+    return values[start : None if step < 0 and end < -len(values) else end : step]
+
+
+def _filled(node: NodeProto, shape: Ints) -> Ints | None:
+    if len(shape) != 1 or not 0 <= shape[0] <= _MAX_ELEMENTS:
+        return None
+    values = [_integers(item.t) for item in node.attribute if item.name == "value"]
+    value = values[0] if values else None
+    return [value[0]] * shape[0] if value else None
 
 
 def _gather(operands: Sequence[Ints]) -> Ints | None:
@@ -181,7 +219,6 @@ _RULES: Final[Mapping[str, Callable[[Sequence[Ints]], Ints | None]]] = {
     "Less": _elementwise(lambda a, b: int(a < b)),
     "Where": _where,
     "Concat": lambda operands: [value for item in operands for value in item],
-    "Slice": _slice,
     "Gather": _gather,
     "Identity": lambda operands: operands[0],
     "Unsqueeze": lambda operands: operands[0],
@@ -189,3 +226,6 @@ _RULES: Final[Mapping[str, Callable[[Sequence[Ints]], Ints | None]]] = {
     "Cast": lambda operands: operands[0],
 }
 """Operators on flat lists of integers: what exporters compute amounts with."""
+
+_REORDERED: Final = frozenset({"ConstantOfShape", "Reshape", "Slice", "Transpose"})
+"""Operators to which it matters how many axes their input has."""

@@ -106,12 +106,12 @@ def grown(size: Dim, amount: int) -> Dim:
 def _resized(call: LayerCall, amounts: Any, sign: int) -> Shape:
     first, rank = channels_first(call.config), rank_of(call.class_name)
     others, spatial = split(call.inputs[0], rank, first)
-    totals = [sign * sum(pair) for pair in _pairs(amounts, rank)]
+    totals = [sign * sum(pair) for pair in axis_pairs(amounts, rank)]
     sizes = tuple(grown(*pair) for pair in zip(spatial, totals, strict=True))
     return join(others, sizes, first)
 
 
-def _pairs(amounts: Any, rank: int) -> list[tuple[int, int]]:
+def axis_pairs(amounts: Any, rank: int) -> list[tuple[int, int]]:
     """Read every way in which versions of Keras write (before, after) amounts."""
     if isinstance(amounts, dict):
         amounts = list(amounts.values())

@@ -1,0 +1,1 @@
+"""Two models that should be the same network: where their padding differs."""

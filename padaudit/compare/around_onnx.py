@@ -1,0 +1,177 @@
+"""ONNX: what Pads in front of an operator add, and what Slices behind it take away."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from padaudit.compare.values import Values
+from padaudit.formats.onnx.constants import Constants
+from padaudit.ir.graph import Graph
+from padaudit.ir.op import Op
+from padaudit.ir.site import PaddingSite
+from padaudit.padding.amounts import AxisPads
+
+POINTWISE: Final = frozenset(
+    {"BatchNormalization", "Cast", "Clip", "Dropout", "Elu", "Identity", "LeakyRelu", "Relu"}
+    | {"Sigmoid", "Tanh"}
+)
+"""What may stand between an operator and the Slice behind it: each element stays in place."""
+_KEEPS_ZERO: Final = frozenset({"Cast", "Dropout", "Elu", "Identity", "LeakyRelu", "Relu", "Tanh"})
+"""What may stand between a Pad and the operator behind it: zeros stay zeros."""
+_MAX_CHAIN: Final = 16
+_LARGE: Final = 1 << 31
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What stands around an operator, per spatial axis, and where it starts.
+
+    Parameters
+    ----------
+    ahead, behind : tuple of AxisPads
+        What is padded in front, and cropped behind.
+    pads : tuple of Op
+        The padding operators in front, the nearest one first.
+    """
+
+    ahead: tuple[AxisPads, ...]
+    behind: tuple[AxisPads, ...]
+    pads: tuple[Op, ...] = ()
+
+
+def around_onnx(constants: Constants, graph: Graph, site: PaddingSite) -> Around:
+    """Return what stands around a site of an ONNX model."""
+    values = Values(constants, graph)
+    ahead, pads = _ahead(values, graph, site)
+    return Around(ahead, _behind(values, graph, site), pads)
+
+
+def _ahead(
+    values: Values, graph: Graph, site: PaddingSite
+) -> tuple[tuple[AxisPads, ...], tuple[Op, ...]]:
+    axes: list[int] = list(site.spatial_axes)
+    total: list[AxisPads] = [(0, 0)] * len(axes)
+    pads: list[Op] = []
+    name = site.op.inputs[0]
+    for _ in range(_MAX_CHAIN):
+        op = graph.producer(name)
+        if op is None or op.domain:
+            break
+        if op.op_type == "Pad":
+            amounts = _pad_amounts(values, op, axes)
+            if amounts is None:
+                break
+            pads.append(op)
+            total = [(a + c, b + d) for (a, b), (c, d) in zip(total, amounts, strict=True)]
+        elif (moved := _moved(values, op, axes)) is not None:
+            axes = moved
+        elif op.op_type not in _KEEPS_ZERO:
+            break
+        name = op.inputs[0]
+    return tuple(total), tuple(pads)
+
+
+def _pad_amounts(values: Values, pad: Op, axes: Sequence[int]) -> list[AxisPads] | None:
+    """Return the amounts of a constant Pad for some axes; None if it does anything else."""
+    if pad.attributes.get("mode", "constant") != "constant":
+        return None
+    flat = pad.attributes.get("pads", pad.attributes.get("paddings"))
+    flat = values.ints(pad, 1) if flat is None else flat
+    if not isinstance(flat, list) or len(flat) % 2:
+        return None
+    places = values.ints(pad, 3)
+    rank = len(flat) // 2
+    if places is None:
+        places = list(range(rank))
+    elif min(places, default=0) < 0:
+        shape = values.graph.tensor(pad.inputs[0]).shape
+        if shape is None:
+            return None
+        places = [place % len(shape) for place in places]
+    by_axis = {axis: (flat[index], flat[rank + index]) for index, axis in enumerate(places)}
+    others = [pair for axis, pair in by_axis.items() if axis not in axes]
+    if any(map(any, others)):
+        return None
+    return [by_axis.get(axis, (0, 0)) for axis in axes]
+
+
+def _moved(values: Values, op: Op, axes: Sequence[int]) -> list[int] | None:
+    """Return where axes of an operator's output are in its input; None if it mixes them."""
+    if op.op_type == "Transpose":
+        order = op.attributes.get("perm")
+        return [order[axis] for axis in axes] if isinstance(order, list) else None
+    if op.op_type not in ("Unsqueeze", "Squeeze"):
+        return None
+    places = op.attributes.get("axes") or values.ints(op, 1)
+    shape = values.graph.tensor(op.inputs[0]).shape
+    if not isinstance(places, list) or shape is None:
+        return None
+    if op.op_type == "Squeeze":
+        gone = {place % len(shape) for place in places}
+        kept = [axis for axis in range(len(shape)) if axis not in gone]
+        return [kept[axis] for axis in axes]
+    new = {place % (len(shape) + len(places)) for place in places}
+    kept = [axis for axis in range(len(shape) + len(places)) if axis not in new]
+    # A new axis has no place in the input, and no Pad in front can reach it.
+    return [kept.index(axis) if axis in kept else -1 - axis for axis in axes]
+
+
+def _behind(values: Values, graph: Graph, site: PaddingSite) -> tuple[AxisPads, ...]:
+    axes = site.spatial_axes
+    sizes = [size if isinstance(size, int) else None for size in site.output_size]
+    total: list[AxisPads] = [(0, 0)] * len(axes)
+    op = site.op
+    for _ in range(_MAX_CHAIN):
+        uses = list(graph.uses(op))
+        if len(uses) != 1 or op.outputs[0] in graph.outputs or uses[0][2] != 0:
+            break
+        op = uses[0][0]
+        if op.op_type == "Slice" and not op.domain:
+            crops = _slice_amounts(values, op, axes, sizes)
+            if crops is None:
+                break
+            total = [(a + c, b + d) for (a, b), (c, d) in zip(total, crops, strict=True)]
+            pairs = zip(sizes, crops, strict=True)
+            sizes = [None if size is None else size - sum(crop) for size, crop in pairs]
+        elif op.op_type not in POINTWISE or op.domain:
+            break
+    return tuple(total)
+
+
+def _slice_amounts(
+    values: Values, op: Op, axes: Sequence[int], sizes: Sequence[int | None]
+) -> list[AxisPads] | None:
+    """Return what a Slice takes from both ends of some axes; None if it does anything else."""
+    given = [
+        op.attributes.get(word) if word in op.attributes else values.ints(op, slot)
+        for slot, word in enumerate(("starts", "ends", "axes", "steps"), start=1)
+    ]
+    starts, ends, places, steps = given
+    if not isinstance(starts, list) or not isinstance(ends, list):
+        return None
+    if any(step != 1 for step in steps or ()):
+        return None
+    rank = len(sizes) + 2
+    where = [place % rank for place in places or range(len(starts))]
+    if len(where) != len(starts) or len(starts) != len(ends) or not set(where) <= set(axes):
+        return None
+    found: list[AxisPads] = [(0, 0)] * len(axes)
+    for place, start, end in zip(where, starts, ends, strict=True):
+        axis = list(axes).index(place)
+        crop = _cropped(start, end, sizes[axis])
+        if crop is None:
+            return None
+        found[axis] = crop
+    return found
+
+
+def _cropped(start: int, end: int, size: int | None) -> AxisPads | None:
+    if size is None:
+        if start < 0 or 0 <= end < _LARGE:
+            return None
+        return start, -end if end < 0 else 0
+    first = max(size + start, 0) if start < 0 else min(start, size)
+    last = max(size + end, 0) if end < 0 else min(end, size)
+    return first, size - last

@@ -1,0 +1,163 @@
+"""Where the padding of paired operators differs, and what would be right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from padaudit.compare.align import Alignment
+from padaudit.compare.unit import Placement, Unit
+from padaudit.ir.site import Family
+from padaudit.padding import amounts as formulas
+from padaudit.padding.amounts import AxisPads, effective_kernel
+
+Pads = tuple[AxisPads, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PaddingDifference:
+    """A port's operator whose windows stand elsewhere than the original's.
+
+    Parameters
+    ----------
+    original, port : Unit
+        The pair.
+    port_pads, expected_pads : tuple of AxisPads, or None
+        What the port pads and what it should, per spatial axis of the port's operator, with
+        everything that stands around it; None where that depends on an open size. For a
+        transposed convolution: what is cropped from its full output.
+    appended : tuple of int
+        Transposed convolutions: the output_padding that goes with ``expected_pads``.
+    divisor : bool
+        Whether an average pool's divisor counts padding in one of the models only.
+    note : str
+        What is to be said besides the amounts, one clause; may be empty.
+    """
+
+    original: Unit
+    port: Unit
+    port_pads: Pads | None
+    expected_pads: Pads | None
+    appended: tuple[int, ...] = ()
+    divisor: bool = False
+    note: str = ""
+
+
+def differences(alignment: Alignment) -> tuple[PaddingDifference, ...]:
+    """Return the pairs whose padding differs, in the original's order."""
+    return tuple(found for a, b in alignment.pairs if (found := difference(a, b)) is not None)
+
+
+def difference(original: Unit, port: Unit) -> PaddingDifference | None:
+    """Return how the padding of a pair differs; None if it does not, or is not known."""
+    axes = range(port.window.rank)
+    wrong = any(_axis_differs(original, port, axis) for axis in axes)
+    divisor = _divisor_differs(original, port)
+    if not wrong and not divisor:
+        return None
+    sizes = [_size(original, port, axis) for axis in axes]
+    expected = [
+        None if size is None else _expected(original, port, axis, size)
+        for axis, size in zip(axes, sizes, strict=True)
+    ]
+    stated = [
+        None if size is None else port.effective(axis, size)
+        for axis, size in zip(axes, sizes, strict=True)
+    ]
+    note = _divisor_note(original) if divisor else ""
+    if any(item is None for item in expected):
+        note = note or "what is right depends on a size that is open; fix it with --input-shape"
+        return PaddingDifference(original, port, _spread(port, stated), None, (), divisor, note)
+    pairs = [item for item in expected if item is not None]
+    pads = _spread(port, [pair for pair, _ in pairs])
+    appended = _spread_ints(port, [more for _, more in pairs])
+    return PaddingDifference(original, port, _spread(port, stated), pads, appended, divisor, note)
+
+
+def _axis_differs(original: Unit, port: Unit, axis: int) -> bool:
+    """Compare where windows stand, at every size that the axis may have.
+
+    A crop that is not part of the padding (of a skip connection, say) stands in both models;
+    so they agree too if they do so without what is behind them.
+    """
+    for size in _sizes(original, port, axis):
+        unequal = 0
+        for cropped in (True, False):
+            ours, theirs = (unit.placement(axis, size, cropped) for unit in (original, port))
+            if ours is None or theirs is None:
+                return False
+            unequal += ours != theirs
+        if unequal == 2:
+            return True
+    return False
+
+
+def _sizes(original: Unit, port: Unit, axis: int) -> Iterator[int]:
+    size = _size(original, port, axis)
+    if size is not None:
+        yield size
+        return
+    kernel, stride, dilation = port.parameters(axis)
+    yield from range(1, effective_kernel(kernel, dilation) + 2 * stride + 1)
+
+
+def _size(original: Unit, port: Unit, axis: int) -> int | None:
+    """Return the size that an axis has: the original's, for a wrong port's may be off."""
+    sizes = (original.size(axis), port.size(axis))
+    return next((size for size in sizes if isinstance(size, int) and size > 0), None)
+
+
+def _expected(original: Unit, port: Unit, axis: int, size: int) -> tuple[AxisPads, int] | None:
+    """Return the amounts that put the port's windows where the original's are."""
+    placed = original.placement(axis, size)
+    if placed is None:
+        return None
+    if port.transposed:
+        return _expected_crop(placed, port, axis, size)
+    before, count = placed
+    stated = original.effective(axis, size)
+    after = stated[1] if stated is not None and stated[0] == before else 0
+    if formulas.window_output(size, *port.parameters(axis), (before, after)) != count:
+        kernel, stride, dilation = port.parameters(axis)
+        after = (count - 1) * stride + effective_kernel(kernel, dilation) - size - before
+    return (before, after), 0
+
+
+def _expected_crop(placed: Placement, port: Unit, axis: int, size: int) -> tuple[AxisPads, int]:
+    before, count = placed
+    after = formulas.transposed_full(size, *port.parameters(axis)) - before - count
+    return ((before, after), 0) if after >= 0 else ((before, 0), -after)
+
+
+def _divisor_differs(original: Unit, port: Unit) -> bool:
+    if original.family is not Family.AVG_POOL:
+        return False
+    return _pads_anything(original) and original.counts_padding != port.counts_padding
+
+
+def _pads_anything(unit: Unit) -> bool:
+    return any(
+        (own := unit.own(axis, size if isinstance(size := unit.size(axis), int) else 1)) is None
+        or any(own)
+        or any(unit.ahead[axis])
+        for axis in range(unit.window.rank)
+    )
+
+
+def _divisor_note(original: Unit) -> str:
+    if original.counts_padding:
+        return "its divisor has to count what is padded (count_include_pad=1)"
+    return "its divisor must not count what is padded (count_include_pad=0)"
+
+
+def _spread(port: Unit, pads: list[AxisPads] | list[AxisPads | None]) -> Pads | None:
+    """Return amounts for all spatial axes of an operator, those without a meaning included."""
+    by_axis = dict(zip(port.axes, pads, strict=True))
+    found = [by_axis.get(axis, (0, 0)) for axis in range(len(port.site.spatial_axes))]
+    known = [item for item in found if item is not None]
+    return tuple(known) if len(known) == len(found) else None
+
+
+def _spread_ints(port: Unit, values: list[int]) -> tuple[int, ...]:
+    by_axis = dict(zip(port.axes, values, strict=True))
+    return tuple(by_axis.get(axis, 0) for axis in range(len(port.site.spatial_axes)))

@@ -1,0 +1,115 @@
+"""A model of either format, ready to be run on arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from padaudit.compare.feeds import Feed
+from padaudit.compare.gap import Outputs
+from padaudit.errors import UsageError
+from padaudit.formats.keras.engine import missing_package, run_keras
+from padaudit.formats.shape_options import InputShapes
+from padaudit.verification.inputs import InputSpec
+from padaudit.verification.keras_level import by_position, input_names, keras_specs
+from padaudit.verification.model_level import input_specs
+from padaudit.verification.runner import Job, run
+
+if TYPE_CHECKING:
+    from padaudit.rewriting.run import Loaded
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What a model gave: its outputs per feed, or why there are none.
+
+    Parameters
+    ----------
+    outputs : list of list of ndarray, or None
+        Per feed, the outputs.
+    error : str
+        Why there are none, one clause.
+    runtime : str
+        What ran it.
+    note : str
+        How it had to be run, one clause; else empty.
+    """
+
+    outputs: Outputs | None
+    error: str = ""
+    runtime: str = ""
+    note: str = ""
+
+
+def specs_of(model: Loaded, input_shapes: InputShapes) -> list[InputSpec]:
+    """Return the inputs of a model.
+
+    Raises
+    ------
+    UsageError
+        If an input's rank is not known.
+    """
+    if model.document.format == "onnx":
+        document: Any = model.document
+        return input_specs(document.model, input_shapes)
+    return keras_specs(model)
+
+
+def run_model(model: Loaded, feeds: Sequence[Feed], scratch: Path, timeout: float) -> Ran:
+    """Run a model: ONNX in onnxruntime, Keras in Keras (or, if that fails, translated)."""
+    if model.document.path is None:
+        raise UsageError("only models in files can be run")
+    if model.document.format != "onnx":
+        return _run_keras(model.document.path, feeds, scratch, timeout)
+    ran = run_onnx(model.document.path, feeds, timeout)
+    if ran.outputs is not None or not any(site.implicit for site in model.sites):
+        return ran
+    explicit = _made_explicit(model, scratch)
+    again = run_onnx(explicit, feeds, timeout) if explicit is not None else ran
+    if again.outputs is None:
+        return ran
+    note = f"onnxruntime does not run it as it is ({ran.error}): its padding was made explicit"
+    return Ran(again.outputs, "", again.runtime, note)
+
+
+def run_onnx(model: Path | bytes, feeds: Sequence[Feed], timeout: float) -> Ran:
+    """Run an ONNX model on all feeds, without graph optimisations."""
+    outcome = run([Job(model, tuple(feeds))], timeout=timeout)[0]
+    if outcome.outputs is None:
+        return Ran(None, outcome.error or "it does not run", outcome.runtime)
+    return Ran(outcome.outputs, "", outcome.runtime)
+
+
+def _run_keras(path: Path, feeds: Sequence[Feed], scratch: Path, timeout: float) -> Ran:
+    package = missing_package()
+    if package is not None:
+        return Ran(None, f"{package} is not installed (pip install 'padaudit[keras]')")
+    scratch.mkdir(exist_ok=True)
+    arrays = [list(feed.values()) for feed in feeds]
+    result = run_keras([path], arrays, scratch, timeout=timeout)[0]
+    if result.outputs is not None:
+        return Ran(result.outputs, "", result.runtime)
+    error = result.errors[0] if result.errors else "it does not run"
+    if result.onnx is None:
+        return Ran(None, error, result.runtime)
+    ran = run_onnx(result.onnx, by_position(feeds, input_names(result.onnx)), timeout)
+    note = f"Keras does not run it ({error}): its translation was run"
+    return Ran(ran.outputs, ran.error, ran.runtime, note)
+
+
+def _made_explicit(model: Loaded, scratch: Path) -> Path | None:
+    """Write an ONNX model with explicit padding; None where its data would have to move."""
+    from padaudit.rewriting.apply import apply_plan
+    from padaudit.rewriting.output import write_document
+    from padaudit.rewriting.plan import AUTO, make_plan
+
+    document: Any = model.document
+    if document.data_files:
+        return None
+    scratch.mkdir(exist_ok=True)
+    plan = make_plan(model.document, model.sites, AUTO, graph=model.graph)
+    target = scratch / "explicit.onnx"
+    write_document(apply_plan(model.document, plan, model.graph).document, target)
+    return target

@@ -1,0 +1,141 @@
+"""How far the outputs of two models are apart, whatever the layout they come in."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from padaudit.compare.feeds import layouts
+
+Array = NDArray[Any]
+Outputs = Sequence[Sequence[Array]]
+"""Per feed, the outputs of a model."""
+RTOL: Final = 1e-4
+"""Relative to an output's largest magnitude: frameworks sum in different orders, and fold."""
+_ATOL: Final = 1e-7
+_NOISE: Final = 64 * float(np.finfo(np.float32).eps)
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """The deviation between two models.
+
+    Parameters
+    ----------
+    max_abs : float
+        Largest absolute difference; infinite where outputs can't be compared.
+    relative : float
+        The largest difference, in parts of its output's largest magnitude.
+    reason : str
+        Why outputs can't be compared, one clause; else empty.
+    note : str
+        What was done to compare them, one clause; else empty.
+    """
+
+    max_abs: float = 0.0
+    relative: float = 0.0
+    reason: str = ""
+    note: str = ""
+
+    @property
+    def equal(self) -> bool:
+        """Whether the models agree to the rounding of their runtimes."""
+        return self.relative <= RTOL
+
+    @property
+    def noise(self) -> bool:
+        """Whether nothing but rounding is there."""
+        return self.relative <= _NOISE
+
+
+def gap_of(error: str) -> Gap:
+    """Return the deviation of a model that does not run."""
+    return Gap(math.inf, math.inf, error)
+
+
+def gap(ours: Outputs, theirs: Outputs) -> Gap:
+    """Compare the outputs of two models on the same inputs.
+
+    Outputs are paired by shape, in either layout; where that leaves a choice, the nearest.
+    """
+    free = list(range(len(theirs[0])))
+    total = Gap()
+    for place in range(len(ours[0])):
+        mine = [values[place] for values in ours]
+        found = [
+            (candidate, index)
+            for index in free
+            for candidate in _gaps(mine, [values[index] for values in theirs])
+        ]
+        if not found:
+            shapes = [values.shape for values in theirs[0]]
+            text = f"output {place} of shape {mine[0].shape} fits none of the port's: {shapes}"
+            return gap_of(text)
+        best, index = min(found, key=lambda item: (item[0].relative, item[1]))
+        free.remove(index)
+        total = Gap(
+            max(total.max_abs, best.max_abs),
+            max(total.relative, best.relative),
+            note=total.note or best.note,
+        )
+    return total
+
+
+def _gaps(mine: Sequence[Array], others: Sequence[Array]) -> Iterator[Gap]:
+    for change in _changes(mine[0], others[0]):
+        moved = [change(array) for array in others]
+        if [array.shape for array in mine] != [array.shape for array in moved]:
+            continue
+        plain = _distance(mine, moved)
+        yield plain
+        if plain.relative > RTOL and _softmaxed(mine[0]) and not _softmaxed(moved[0]):
+            note = "the original ends in a softmax and the port does not: it was added"
+            behind = _distance(mine, [_softmax(array) for array in moved])
+            yield Gap(behind.max_abs, behind.relative, note=note)
+
+
+def _changes(mine: Array, other: Array) -> Iterator[Callable[[Array], Array]]:
+    """Yield what may turn the port's output into the original's layout."""
+    if mine.ndim == other.ndim:
+        for order in dict.fromkeys(layouts(mine.ndim)):
+            yield lambda array, order=order: array.transpose(order)  # type: ignore[misc]
+    elif [n for n in mine.shape if n != 1] == [n for n in other.shape if n != 1]:
+        yield lambda array: array.reshape(
+            [len(array), *mine.shape[1:]] if mine.ndim else mine.shape
+        )
+
+
+def _distance(mine: Sequence[Array], others: Sequence[Array]) -> Gap:
+    max_abs = relative = 0.0
+    for a, b in zip(mine, others, strict=True):
+        if a.dtype.kind not in "fiub" or a.size == 0:
+            worst = 0.0 if np.array_equal(a, b) else math.inf
+            scale = 1.0
+        else:
+            wide_a, wide_b = a.astype(np.float64), b.astype(np.float64)
+            same = (wide_a == wide_b) | (np.isnan(wide_a) & np.isnan(wide_b))
+            with np.errstate(invalid="ignore"):
+                apart = np.where(same, 0.0, np.abs(wide_a - wide_b))
+            worst = float(np.nan_to_num(apart, nan=math.inf, posinf=math.inf).max())
+            finite = np.abs(wide_a[np.isfinite(wide_a)])
+            scale = float(finite.max(initial=0.0)) + _ATOL / RTOL
+        max_abs = max(max_abs, worst)
+        relative = max(relative, worst / scale)
+    return Gap(max_abs, relative)
+
+
+def _softmaxed(values: Array) -> bool:
+    """Tell whether an output is a distribution over its last axis."""
+    if values.ndim < 2 or values.dtype.kind != "f" or values.shape[-1] < 2:
+        return False
+    return bool(values.min() >= 0 and np.allclose(values.sum(axis=-1), 1.0, atol=1e-3))
+
+
+def _softmax(values: Array) -> Array:
+    shifted = np.exp(values - values.max(axis=-1, keepdims=True))
+    return np.asarray(shifted / shifted.sum(axis=-1, keepdims=True))

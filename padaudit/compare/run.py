@@ -1,0 +1,247 @@
+"""The whole way of a comparison: read, align, run, correct, run again, and only then write."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from padaudit.compare.align import align
+from padaudit.compare.differences import PaddingDifference, differences
+from padaudit.compare.engine import Ran, run_model, run_onnx, specs_of
+from padaudit.compare.feeds import Feed, Link, as_port, feeds, links
+from padaudit.compare.fix import Unfixed, corrected
+from padaudit.compare.gap import Gap, gap, gap_of
+from padaudit.compare.result import Comparison, Sameness
+from padaudit.compare.units import units_of
+from padaudit.errors import UsageError
+from padaudit.formats.shape_options import InputShapes
+from padaudit.rewriting.options import Options
+from padaudit.rewriting.output import Aside, output
+from padaudit.rewriting.run import Loaded, load
+
+_IMPROVED: Final = 0.1
+"""What part of the difference may be left where its cause is corrected, and it was small."""
+_BASES: Final = ((32, 33, 47), (64,))
+"""Sizes to run models of open size at; networks with skip connections want powers of two."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """Both models, and the ways in which their inputs may belong together."""
+
+    original: Loaded
+    port: Loaded
+    ways: list[list[Link]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Runs:
+    """What the original gave, and how far the port is from it."""
+
+    original: Ran
+    feeds: list[Feed]
+    way: list[Link]
+    gap: Gap
+    runtime: str
+
+
+def compare_files(
+    original: Path,
+    port: Path,
+    input_shapes: InputShapes,
+    fix: Path | None = None,
+    timeout: float = 600.0,
+) -> Comparison:
+    """Find where the padding of a port differs from that of its original, and prove it.
+
+    Parameters
+    ----------
+    original, port : Path
+        Keras or ONNX files that should be the same network.
+    input_shapes : InputShapes
+        Sizes of the original's inputs that the user fixes.
+    fix : Path, optional
+        Where to write the port with the original's padding (ONNX ports). It is written only
+        if it agrees with the original then.
+    timeout : float
+        Seconds for one run of a model.
+
+    Raises
+    ------
+    InputError
+        If a file can't be read.
+    UsageError
+        If the models' inputs do not fit together, or the fix can't be written there.
+    """
+    pair = _load(original, port, input_shapes)
+    _check_fix(pair.port, port, fix)
+    alignment = align(units_of(pair.original), units_of(pair.port))
+    found = differences(alignment)
+    with tempfile.TemporaryDirectory(prefix="padaudit-") as name:
+        runs = _run(pair, Path(name), timeout)
+        draft = Comparison(original, port, Sameness.UNVERIFIED, alignment, found)
+        if isinstance(runs, str):
+            return _not_run(draft, runs)
+        draft = replace(
+            draft,
+            before=runs.gap,
+            notes=_notes(runs),
+            runtimes=(runs.original.runtime, runs.runtime),
+        )
+        if not found or pair.port.document.format != "onnx":
+            return _judged(draft)
+        with _corrected(pair.port, found, fix, Path(name)) as (aside, unfixed):
+            ran = _run_port(aside.path, runs, timeout)
+            done = _judged(replace(draft, after=_gap(runs.original, ran), unfixed=unfixed))
+            if fix is not None and _proven(done):
+                aside.publish()
+                return replace(done, fixed=fix)
+        return done
+
+
+def _load(original: Path, port: Path, input_shapes: InputShapes) -> _Pair:
+    """Read both models, with the sizes that either states or the user gives."""
+    ours, theirs = load(original, input_shapes), load(port, InputShapes())
+    specs = specs_of(ours, input_shapes), specs_of(theirs, InputShapes())
+    ways = links(*specs)
+    if len(ways) > 1:
+        return _Pair(ours, theirs, ways)
+    narrowed = {link.ours.name: link.narrowed().shape for link in ways[0]}
+    fixed = {name: _sizes(shape) for name, shape in narrowed.items()}
+    moved = {
+        link.theirs.name: tuple(fixed[link.ours.name][axis] for axis in link.order)
+        for link in ways[0]
+    }
+    if any(_sizes(spec.shape) != fixed[spec.name] for spec in specs[0]):
+        ours = load(original, InputShapes(fixed))
+    if any(_sizes(spec.shape) != moved[spec.name] for spec in specs[1]):
+        theirs = load(port, InputShapes(moved))
+    return _Pair(ours, theirs, ways)
+
+
+def _sizes(shape: Sequence[int | str | None]) -> tuple[int | None, ...]:
+    return tuple(size if isinstance(size, int) else None for size in shape)
+
+
+def _check_fix(model: Loaded, port: Path, fix: Path | None) -> None:
+    if fix is None:
+        return
+    if model.document.format != "onnx":
+        raise UsageError(
+            f"--fix corrects ONNX ports; {port} is a {model.document.format} model "
+            "(the report says which layers to change)"
+        )
+    if fix.suffix.lower() != ".onnx":
+        raise UsageError(f"--fix writes ONNX; give it a name that ends in .onnx, not '{fix.name}'")
+    if fix.exists() and fix.samefile(port):
+        raise UsageError(f"--fix {fix} is the port itself; write to another file")
+
+
+def _run(pair: _Pair, scratch: Path, timeout: float) -> _Runs | str:
+    """Run both models on the same inputs; return why the original does not run, if it doesn't."""
+    ours, error = Ran(None), ""
+    for base in _BASES:
+        made = feeds(pair.ways[0], base)
+        ours = run_model(pair.original, made, scratch / "original", timeout)
+        error = error or ours.error
+        if ours.outputs is not None:
+            break
+    if ours.outputs is None:
+        return error
+    best: _Runs | None = None
+    for way in pair.ways:
+        given = [as_port(way, feed) for feed in made]
+        theirs = run_model(pair.port, given, scratch / "port", timeout)
+        if theirs.outputs is None and pair.port.document.format != "onnx":
+            return theirs.error
+        runs = _Runs(ours, made, way, _gap(ours, theirs), theirs.runtime)
+        if best is None or runs.gap.relative < best.gap.relative:
+            best = runs
+    return best or "it has no inputs"
+
+
+def _run_port(model: Path, runs: _Runs, timeout: float) -> Ran:
+    return run_onnx(model, [as_port(runs.way, feed) for feed in runs.feeds], timeout)
+
+
+def _gap(original: Ran, port: Ran) -> Gap:
+    if port.outputs is None or original.outputs is None:
+        return gap_of(f"the port does not run: {port.error}")
+    return gap(original.outputs, port.outputs)
+
+
+@contextmanager
+def _corrected(
+    port: Loaded, found: Sequence[PaddingDifference], fix: Path | None, scratch: Path
+) -> Iterator[tuple[Aside, tuple[Unfixed, ...]]]:
+    """Yield the corrected port, written aside; it is gone afterwards unless it is published."""
+    document: Any = port.document
+    new, unfixed = corrected(document, port.graph, found)
+    target = fix or scratch / "fixed.onnx"
+    if fix is None and document.data_files:
+        # onnxruntime reads external data beside the model only.
+        target = document.path.with_name(f"{document.path.stem}.corrected.onnx")
+    with output(new, document, target, Options()) as aside:
+        yield aside, unfixed
+
+
+def _not_run(draft: Comparison, error: str) -> Comparison:
+    reason = f"the models were not run: {error}"
+    status = Sameness.DIFFERENT if draft.differences else Sameness.UNVERIFIED
+    return replace(draft, status=status, reason=reason)
+
+
+def _notes(runs: _Runs) -> tuple[str, ...]:
+    return tuple(filter(None, (runs.original.note, runs.gap.note)))
+
+
+def _proven(result: Comparison) -> bool:
+    after = result.after
+    return bool(result.differences) and after is not None and after.equal
+
+
+def _judged(draft: Comparison) -> Comparison:
+    """Return a comparison with its verdict."""
+    before, after = draft.before, draft.after
+    if before is None:
+        return draft
+    if before.equal and not _matters(before, after):
+        if not draft.differences:
+            return replace(draft, status=Sameness.SAME)
+        note = _without_effect(draft)
+        return replace(draft, status=Sameness.SAME, differences=(), notes=(*draft.notes, note))
+    return replace(draft, status=Sameness.DIFFERENT, reason=_explained(draft))
+
+
+def _matters(before: Gap, after: Gap | None) -> bool:
+    """Tell whether a small difference is one of padding: correcting it takes it away."""
+    if after is None or before.noise:
+        return False
+    return after.relative < _IMPROVED * before.relative
+
+
+def _without_effect(draft: Comparison) -> str:
+    names = ", ".join(f"'{item.port.id}'" for item in draft.differences[:8])
+    return f"the padding of {names} differs, without an effect on any output"
+
+
+def _explained(draft: Comparison) -> str:
+    before, after = draft.before, draft.after
+    if before is None:
+        return ""
+    if not draft.differences:
+        what = "the outputs differ, but the padding of all aligned operators agrees"
+        return (
+            before.reason or f"{what}: look at weights, preprocessing and the unaligned operators"
+        )
+    if after is None:
+        return ""
+    if after.equal:
+        return "with the padding corrected the outputs agree"
+    if after.reason:
+        return f"the corrected port can't be compared: {after.reason}"
+    return "the padding differs, and something else does too: a difference remains"

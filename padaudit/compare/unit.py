@@ -1,0 +1,175 @@
+"""A padded operator as it acts: with the padding in front of it and the cropping behind it.
+
+How the amounts are spread (a mode, an attribute, a Pad in front, a Slice behind) is how a model
+is written. What it computes is where its windows stand: the place of the first one, and how
+many there are. Two operators of one form agree where these two numbers do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from typing import Any
+
+from numpy.typing import NDArray
+
+from padaudit.ir.dims import Dim
+from padaudit.ir.op import Op
+from padaudit.ir.site import Family, Padding, PaddingSite, Window
+from padaudit.padding import amounts as formulas
+from padaudit.padding.amounts import AxisPads
+from padaudit.padding.symbolic import ByRemainder
+
+Placement = tuple[int, int]
+"""Where the first window starts, before the first element of the input (for a transposed
+convolution: how much of its full output is cropped before its first element), and how many
+outputs there are."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Unit:
+    """One padded operator, with what stands around it.
+
+    Parameters
+    ----------
+    site : PaddingSite
+        The operator.
+    part : str
+        ``pointwise`` for the second convolution of a separable one, else empty.
+    window : Window
+        Over the axes that matter: one of size 1 under a kernel of 1 does not.
+    axes : tuple of int
+        Which of the site's spatial axes these are.
+    group, channels_in, channels_out : int or None
+        None where it is not known.
+    ahead : tuple of AxisPads
+        What Pads or ZeroPadding layers in front add, per axis.
+    behind : tuple of AxisPads
+        What a Slice or Cropping layer behind takes away, per axis.
+    padding_ops : tuple of Op
+        The operators that ``ahead`` comes from, the nearest one first.
+    counts_padding : bool
+        Whether the divisor of an average pool counts what is padded.
+    kernel : ndarray or None
+        Its weights, one row per output channel: ``(out, in / group * window)``.
+    position : int
+        Its place in the model's order of execution.
+    before, after : set of int
+        Positions of the nearest padded operators upstream and downstream.
+    """
+
+    site: PaddingSite
+    part: str
+    window: Window
+    axes: tuple[int, ...]
+    group: int | None
+    channels_in: int | None
+    channels_out: int | None
+    ahead: tuple[AxisPads, ...]
+    behind: tuple[AxisPads, ...]
+    padding_ops: tuple[Op, ...]
+    counts_padding: bool
+    kernel: NDArray[Any] | None
+    position: int
+    before: set[int] = field(default_factory=set)
+    after: set[int] = field(default_factory=set)
+
+    @property
+    def id(self) -> str:
+        """The site's id; the second part of a separable convolution says so."""
+        return f"{self.site.id}/{self.part}" if self.part else self.site.id
+
+    @property
+    def family(self) -> Family:
+        """What it does with its window."""
+        return self.site.family
+
+    @property
+    def form(self) -> Hashable:
+        """What two operators must have in common to be one and the same."""
+        window = self.window
+        return self.family.value, window.kernel_shape, window.strides, window.dilations
+
+    @property
+    def transposed(self) -> bool:
+        """Whether amounts are cropped from the output."""
+        return self.family is Family.TRANSPOSED_CONV
+
+    def size(self, axis: int) -> Dim:
+        """Return the size of an axis in front of everything that pads it."""
+        size = self.site.input_size[self.axes[axis]]
+        return size - sum(self.ahead[axis]) if isinstance(size, int) else size
+
+    def parameters(self, axis: int) -> tuple[int, int, int]:
+        """Return kernel, stride and dilation of an axis."""
+        window = self.window
+        return window.kernel_shape[axis], window.strides[axis], window.dilations[axis]
+
+    def own(self, axis: int, size: int) -> AxisPads | None:
+        """Return the operator's own amounts for a size in front of it; None if not known."""
+        site = self.site
+        if self.part:
+            return 0, 0
+        if site.implicit and not self.transposed:
+            return formulas.FORMULAS[site.padding.value](size, *self.parameters(axis))
+        found = site.amounts[self.axes[axis]]
+        return found.at(size) if isinstance(found, ByRemainder) else found
+
+    def placement(self, axis: int, size: int, cropped: bool = True) -> Placement | None:
+        """Return where the windows of an axis stand; None where the amounts are not known.
+
+        Parameters
+        ----------
+        axis : int
+            One of the unit's axes.
+        size : int
+            Size of the input in front of what pads it.
+        cropped : bool
+            Whether what stands behind the operator belongs to it.
+        """
+        stride = self.window.strides[axis]
+        inner = size + sum(self.ahead[axis])
+        own = self.own(axis, inner)
+        if own is None:
+            return None
+        first, last = self.behind[axis] if cropped else (0, 0)
+        if self.transposed:
+            count = formulas.transposed_full(inner, *self.parameters(axis)) + self.appended(axis)
+            before = own[0] - self.ahead[axis][0] * stride + first
+            return before, count - sum(own) - first - last
+        count = self._windows(axis, inner, own)
+        return own[0] + self.ahead[axis][0] - first * stride, count - first - last
+
+    def appended(self, axis: int) -> int:
+        """Return how many outputs a transposed convolution appends at the end of an axis."""
+        place, total = self.axes[axis], 0
+        if self.site.appended:
+            total += self.site.appended[place]
+        declared = self.site.op.attributes.get("output_padding")
+        if self.site.framework == "onnx" and isinstance(declared, list) and place < len(declared):
+            total += declared[place]
+        return total
+
+    def around(self, axis: int) -> AxisPads:
+        """Return what stands around the operator, in the terms of its own amounts."""
+        stride, ahead, behind = self.window.strides[axis], self.ahead[axis], self.behind[axis]
+        if self.transposed:
+            return behind[0] - ahead[0] * stride, behind[1] - ahead[1] * stride
+        return ahead[0] - behind[0] * stride, ahead[1] - behind[1] * stride
+
+    def effective(self, axis: int, size: int) -> AxisPads | None:
+        """Return the amounts of an axis with everything around it; None if not known."""
+        own = self.own(axis, size + sum(self.ahead[axis]))
+        if own is None:
+            return None
+        around = self.around(axis)
+        return own[0] + around[0], own[1] + around[1]
+
+    def _windows(self, axis: int, size: int, own: AxisPads) -> int:
+        exact = formulas.window_output(size, *self.parameters(axis), own)
+        if self.site.op.attributes.get("ceil_mode") and self.site.padding in _STATED:
+            return formulas.ceil_outputs(size, *self.parameters(axis), own)[1]
+        return exact
+
+
+_STATED = frozenset({Padding.VALID, Padding.EXPLICIT})

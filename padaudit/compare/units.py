@@ -1,0 +1,208 @@
+"""A model's padded operators as units, with the order between them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
+
+from padaudit.compare.around_keras import around_keras
+from padaudit.compare.around_onnx import Around, around_onnx
+from padaudit.compare.kernels import (
+    Kernels,
+    OnnxKernels,
+    in_onnx_layout,
+    keras_kernels,
+    rows,
+)
+from padaudit.compare.unit import Unit
+from padaudit.ir.graph import Graph
+from padaudit.ir.site import Family, PaddingSite, Window
+from padaudit.ir.walk import graph_of_op
+
+if TYPE_CHECKING:
+    from padaudit.rewriting.run import Loaded
+
+Array = NDArray[Any]
+POINTWISE = "pointwise"
+
+
+def units_of(model: Loaded) -> list[Unit]:
+    """Return the padded operators of a model whose windows are known, in execution order.
+
+    Raises
+    ------
+    InputError
+        If the weights of a Keras file can't be read.
+    """
+    holders = graph_of_op(model.graph)
+    sites = [site for site in model.sites if site.window is not None]
+    maker = _onnx_units(model) if model.document.format == "onnx" else _keras_units(model)
+    units: list[Unit] = []
+    for site in sites:
+        units += maker(holders[id(site.op)], site, len(units))
+    _link(model.graph, units)
+    return units
+
+
+Maker = Callable[[Graph, PaddingSite, int], list[Unit]]
+
+
+def _onnx_units(model: Loaded) -> Maker:
+    from padaudit.formats.onnx.constants import Constants
+
+    document: Any = model.document
+    constants, kernels = Constants(document.model), OnnxKernels(document)
+
+    def make(graph: Graph, site: PaddingSite, position: int) -> list[Unit]:
+        kernel = kernels.of(graph, site)
+        around = around_onnx(constants, graph, site)
+        channels = _channels(graph, site)
+        if kernel is not None and site.family is not Family.TRANSPOSED_CONV:
+            channels = kernel.shape[1] * site.group, kernel.shape[0]
+        return [_unit(site, around, site.group, channels, kernel, position)]
+
+    return make
+
+
+def _keras_units(model: Loaded) -> Maker:
+    document: Any = model.document
+    stored = keras_kernels(document)
+
+    def make(graph: Graph, site: PaddingSite, position: int) -> list[Unit]:
+        around, channels = around_keras(graph, site), _channels(graph, site)
+        name = site.op.name.split("#")[0]
+        top = (*site.scope, name)[0].split("#")[0]
+        kernels = stored.get((top, name), {})
+        op_type = site.op.op_type
+        if op_type.startswith("Depthwise"):
+            kernel = _laid_out(kernels, ("depthwise_kernel", "kernel"), "depthwise")
+            return [_unit(site, around, channels[0], channels, kernel, position)]
+        if op_type.startswith("Separable"):
+            return _separable(site, around, channels, kernels, position)
+        kind = "transposed" if site.family is Family.TRANSPOSED_CONV else "conv"
+        kernel = _laid_out(kernels, ("kernel",), kind)
+        return [_unit(site, around, site.group, channels, kernel, position)]
+
+    return make
+
+
+def _separable(
+    site: PaddingSite,
+    around: Around,
+    channels: tuple[int | None, int | None],
+    kernels: Kernels,
+    position: int,
+) -> list[Unit]:
+    """A separable convolution is two: by channel, and between channels without a window."""
+    multiplier = site.op.attributes.get("depth_multiplier") or 1
+    middle = None if channels[0] is None else channels[0] * multiplier
+    first = _laid_out(kernels, ("depthwise_kernel",), "depthwise")
+    second = _laid_out(kernels, ("pointwise_kernel",), "conv")
+    rank = len(site.spatial_axes)
+    nothing = Around(((0, 0),) * rank, ((0, 0),) * rank)
+    return [
+        _unit(site, around, channels[0], (channels[0], middle), first, position),
+        _unit(site, nothing, 1, (middle, channels[1]), second, position + 1, POINTWISE),
+    ]
+
+
+def _laid_out(kernels: Kernels, names: tuple[str, ...], kind: str) -> Array | None:
+    found = next((kernels[name] for name in names if name in kernels), None)
+    return None if found is None or found.ndim < 3 else in_onnx_layout(found, kind)
+
+
+def _channels(graph: Graph, site: PaddingSite) -> tuple[int | None, int | None]:
+    return _channel(graph, site, site.op.inputs[0]), _channel(graph, site, site.op.outputs[0])
+
+
+def _channel(graph: Graph, site: PaddingSite, tensor: str) -> int | None:
+    shape = graph.tensor(tensor).shape
+    if not shape or not site.spatial_axes:
+        return None
+    channel = shape[1 if site.spatial_axes[0] > 1 else -1]
+    return channel if isinstance(channel, int) else None
+
+
+def _unit(
+    site: PaddingSite,
+    around: Around,
+    group: int | None,
+    channels: tuple[int | None, int | None],
+    kernel: Array | None,
+    position: int,
+    part: str = "",
+) -> Unit:
+    window = site.window or Window((), (), ())
+    if part:
+        ones = (1,) * window.rank
+        window = Window(ones, ones, ones)
+    axes = tuple(axis for axis in range(window.rank) if not _idle(site, window, around, axis))
+    padded = any(map(any, around.ahead))
+    own = site.pads is None or any(map(any, site.pads))
+    counts = padded or (own and bool(site.op.attributes.get("count_include_pad")))
+    return Unit(
+        site,
+        part,
+        Window(
+            tuple(window.kernel_shape[axis] for axis in axes),
+            tuple(window.strides[axis] for axis in axes),
+            tuple(window.dilations[axis] if window.kernel_shape[axis] > 1 else 1 for axis in axes),
+        ),
+        axes,
+        group,
+        *channels,
+        tuple(around.ahead[axis] for axis in axes),
+        tuple(around.behind[axis] for axis in axes),
+        around.pads,
+        counts and site.family is Family.AVG_POOL,
+        rows(kernel),
+        position,
+    )
+
+
+def _idle(site: PaddingSite, window: Window, around: Around, axis: int) -> bool:
+    """Tell whether an axis has one element and a window that sees just that."""
+    if window.kernel_shape[axis] != 1 or site.input_size[axis] != 1:
+        return False
+    return around.ahead[axis] == (0, 0) and site.amounts[axis] in ((0, 0), None)
+
+
+def _link(graph: Graph, units: Sequence[Unit]) -> None:
+    """Note for every unit which ones are next upstream and downstream."""
+    parts: dict[int, list[Unit]] = {}
+    for unit in units:
+        parts.setdefault(id(unit.site.op), []).append(unit)
+    for first, second in _flow(graph, parts, {}):
+        units[first].after.add(second)
+        units[second].before.add(first)
+
+
+Sources = frozenset[int]
+"""Positions of the padded operators that a tensor comes from, without another in between."""
+
+
+def _flow(
+    graph: Graph, parts: Mapping[int, list[Unit]], known: dict[str, Sources]
+) -> Iterator[tuple[int, int]]:
+    """Yield which unit feeds which; ``known`` gets the sources of every tensor."""
+    for op in graph.ops():
+        sources = _union(known.get(name, frozenset()) for name in op.inputs)
+        for unit in parts.get(id(op), ()):
+            yield from ((source, unit.position) for source in sources)
+            sources = frozenset({unit.position})
+        results: list[Sources] = []
+        for label, inner in graph.nested.get(op.name, {}).items():
+            inside = dict(known) if label else {}
+            for slot, name in enumerate(inner.inputs):
+                called = not label and slot < len(op.inputs)
+                own = known.get(op.inputs[slot], frozenset()) if called else sources
+                inside[name] = own
+            yield from _flow(inner, parts, inside)
+            results += [inside.get(name, sources) for name in inner.outputs]
+        known |= dict.fromkeys(op.outputs, _union(results) if results else sources)
+
+
+def _union(sets: Iterable[Sources]) -> Sources:
+    return frozenset[int]().union(*sets)

@@ -1,0 +1,135 @@
+"""A comparison of an original and its port, for people and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from padaudit import __version__
+from padaudit.audit.findings import pairs_text, times
+from padaudit.compare.differences import PaddingDifference
+from padaudit.compare.gap import Gap
+from padaudit.compare.result import Comparison, Sameness
+from padaudit.compare.unit import Unit
+from padaudit.padding.amounts import AxisPads
+from padaudit.report.jsonable import sentence
+from padaudit.report.line import Line
+from padaudit.report.text import plural
+
+COMPARE_SCHEMA: Final = "padaudit.compare/1"
+_STYLES: Final = {
+    Sameness.SAME: "green",
+    Sameness.DIFFERENT: "bold red",
+    Sameness.UNVERIFIED: "yellow",
+}
+_SHOWN: Final = 12
+
+
+def compare_json(result: Comparison) -> dict[str, Any]:
+    """Return a comparison as the contract has it."""
+    alignment = result.alignment
+    reasons = {id(item.difference): item.reason for item in result.unfixed}
+    return {
+        "schema": COMPARE_SCHEMA,
+        "version": __version__,
+        "original": str(result.original),
+        "port": str(result.port),
+        "status": result.status.value,
+        "reason": result.reason or None,
+        "aligned": len(alignment.pairs),
+        "unaligned": {
+            "original": [unit.id for unit in alignment.original],
+            "port": [unit.id for unit in alignment.port],
+        },
+        "differences": [_difference(item, reasons.get(id(item))) for item in result.differences],
+        "max_abs_before": result.before.max_abs if result.before else None,
+        "max_abs_after": result.after.max_abs if result.after else None,
+        "fixed": str(result.fixed) if result.fixed else None,
+        "notes": [sentence(note) for note in result.notes],
+        "runtimes": list(result.runtimes),
+    }
+
+
+def compare_lines(result: Comparison) -> Iterator[Line]:
+    """Yield what differs, what to change it to, and what that does."""
+    alignment = result.alignment
+    left = len(alignment.original), len(alignment.port)
+    yield Line(
+        f"{plural(len(alignment.pairs), 'padded operator')} aligned, "
+        f"{left[0]} of the original and {left[1]} of the port not"
+    )
+    for side, units in (("original", alignment.original), ("port", alignment.port)):
+        for unit in units[:_SHOWN]:
+            yield Line(f"  only in the {side}: {_described(unit)}", style="dim")
+        if len(units) > _SHOWN:
+            yield Line(f"  and {len(units) - _SHOWN} more of the {side}", style="dim")
+    reasons = {id(item.difference): item.reason for item in result.unfixed}
+    for item in result.differences:
+        yield from _difference_lines(item, reasons.get(id(item)))
+    yield from _gap_lines(result)
+    for note in result.notes:
+        yield Line(f"  note: {sentence(note)}", style="dim")
+    if result.fixed:
+        yield Line.assemble("Written: ", (str(result.fixed), "bold"))
+    reason = f": {result.reason}" if result.reason else ""
+    yield Line.assemble("Verdict: ", (result.status.value, _STYLES[result.status]), reason)
+
+
+def _difference_lines(item: PaddingDifference, unfixed: str | None) -> Iterator[Line]:
+    verb = "crops" if item.port.transposed else "pads"
+    yield Line.assemble((item.port.id, "bold"), f" should be {item.original.id}:")
+    yield Line(f"  - it {verb} {_amounts(item.port_pads)}", style="red")
+    extra = f", with output_padding {list(item.appended)}" if any(item.appended) else ""
+    note = f" ({item.note})" if item.note else ""
+    yield Line(f"  + it should be {_amounts(item.expected_pads)}{extra}{note}", style="green")
+    if item.expected_pads is not None and not item.port.transposed:
+        yield Line(f"    in PyTorch: F.pad(x, {_torch(item.expected_pads)}), then padding=0")
+    if unfixed:
+        yield Line(f"    not corrected: {sentence(unfixed)}", style="yellow")
+
+
+def _gap_lines(result: Comparison) -> Iterator[Line]:
+    if result.before is not None:
+        yield Line(f"  as it is: {_gap_text(result.before)} ({'; '.join(result.runtimes)})")
+    if result.after is not None:
+        yield Line(f"  with the padding corrected: {_gap_text(result.after)}")
+
+
+def _gap_text(gap: Gap) -> str:
+    if gap.reason:
+        return " ".join(gap.reason.split())
+    return f"max |difference| {gap.max_abs:.3g}, {gap.relative:.2g} of the output's magnitude"
+
+
+def _described(unit: Unit) -> str:
+    window = unit.window
+    return (
+        f"{unit.id} ({unit.site.op.op_type}, kernel {times(window.kernel_shape)}, "
+        f"stride {times(window.strides)})"
+    )
+
+
+def _difference(item: PaddingDifference, unfixed: str | None) -> dict[str, Any]:
+    return {
+        "original": item.original.id,
+        "port": item.port.id,
+        "op": item.port.site.op.op_type,
+        "family": item.port.family.value,
+        "port_pads": _pairs(item.port_pads),
+        "expected_pads": _pairs(item.expected_pads),
+        "output_padding": list(item.appended) if any(item.appended) else None,
+        "note": sentence(item.note) if item.note else None,
+        "not_corrected": sentence(unfixed) if unfixed else None,
+    }
+
+
+def _pairs(pads: tuple[AxisPads, ...] | None) -> list[list[int]] | None:
+    return None if pads is None else [list(pair) for pair in pads]
+
+
+def _amounts(pads: tuple[AxisPads, ...] | None) -> str:
+    return "by a size that is open" if pads is None else pairs_text(pads)
+
+
+def _torch(pads: tuple[AxisPads, ...]) -> str:
+    return f"({', '.join(f'{before}, {after}' for before, after in reversed(pads))})"
