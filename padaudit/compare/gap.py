@@ -18,7 +18,6 @@ Outputs = Sequence[Sequence[Array]]
 RTOL: Final = 1e-4
 """Relative to an output's largest magnitude: frameworks sum in different orders, and fold."""
 _ATOL: Final = 1e-7
-_NOISE: Final = 64 * float(np.finfo(np.float32).eps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +45,6 @@ class Gap:
     def equal(self) -> bool:
         """Whether the models agree to the rounding of their runtimes."""
         return self.relative <= RTOL
-
-    @property
-    def noise(self) -> bool:
-        """Whether nothing but rounding is there."""
-        return self.relative <= _NOISE
 
 
 def gap_of(error: str) -> Gap:

@@ -23,8 +23,7 @@ from padaudit.rewriting.options import Options
 from padaudit.rewriting.output import Aside, output
 from padaudit.rewriting.run import Loaded, load
 
-_IMPROVED: Final = 0.1
-"""What part of the difference may be left where its cause is corrected, and it was small."""
+_SHOWN: Final = 8
 _BASES: Final = ((32, 33, 47), (64,))
 """Sizes to run models of open size at; networks with skip connections want powers of two."""
 
@@ -40,13 +39,13 @@ class _Pair:
 
 @dataclass(frozen=True, slots=True)
 class _Runs:
-    """What the original gave, and how far the port is from it."""
+    """What both models gave, and how far the port is from the original."""
 
     original: Ran
+    port: Ran
     feeds: list[Feed]
     way: list[Link]
     gap: Gap
-    runtime: str
 
 
 def compare_files(
@@ -90,13 +89,14 @@ def compare_files(
             draft,
             before=runs.gap,
             notes=_notes(runs),
-            runtimes=(runs.original.runtime, runs.runtime),
+            runtimes=(runs.original.runtime, runs.port.runtime),
         )
         if not found or pair.port.document.format != "onnx":
-            return _judged(draft)
+            return _judged(draft, None)
         with _corrected(pair.port, found, fix, Path(name)) as (aside, unfixed):
             ran = _run_port(aside.path, runs, timeout)
-            done = _judged(replace(draft, after=_gap(runs.original, ran), unfixed=unfixed))
+            draft = replace(draft, after=_gap(runs.original, ran), unfixed=unfixed)
+            done = _judged(draft, _gap(runs.port, ran))
             if fix is not None and _proven(done):
                 aside.publish()
                 return replace(done, fixed=fix)
@@ -158,7 +158,7 @@ def _run(pair: _Pair, scratch: Path, timeout: float) -> _Runs | str:
         theirs = run_model(pair.port, given, scratch / "port", timeout)
         if theirs.outputs is None and pair.port.document.format != "onnx":
             return theirs.error
-        runs = _Runs(ours, made, way, _gap(ours, theirs), theirs.runtime)
+        runs = _Runs(ours, theirs, made, way, _gap(ours, theirs))
         if best is None or runs.gap.relative < best.gap.relative:
             best = runs
     return best or "it has no inputs"
@@ -204,42 +204,31 @@ def _proven(result: Comparison) -> bool:
     return bool(result.differences) and after is not None and after.equal
 
 
-def _judged(draft: Comparison) -> Comparison:
-    """Return a comparison with its verdict."""
+def _judged(draft: Comparison, effect: Gap | None) -> Comparison:
+    """Return a comparison with its verdict; ``effect`` is how far the correction moved the port."""
     before, after = draft.before, draft.after
-    if before is None:
-        return draft
-    if before.equal and not _matters(before, after):
-        if not draft.differences:
-            return replace(draft, status=Sameness.SAME)
-        note = _without_effect(draft)
-        return replace(draft, status=Sameness.SAME, differences=(), notes=(*draft.notes, note))
-    return replace(draft, status=Sameness.DIFFERENT, reason=_explained(draft))
-
-
-def _matters(before: Gap, after: Gap | None) -> bool:
-    """Tell whether a small difference is one of padding: correcting it takes it away."""
-    if after is None or before.noise:
-        return False
-    return after.relative < _IMPROVED * before.relative
-
-
-def _without_effect(draft: Comparison) -> str:
-    names = ", ".join(f"'{item.port.id}'" for item in draft.differences[:8])
-    return f"the padding of {names} differs, without an effect on any output"
+    if before is None or not before.equal:
+        return replace(draft, status=Sameness.DIFFERENT, reason=_explained(draft))
+    if not draft.differences:
+        return replace(draft, status=Sameness.SAME)
+    if effect is not None and (effect.max_abs == 0 or (after is not None and not after.equal)):
+        names = ", ".join(f"'{item.port.id}'" for item in draft.differences[:_SHOWN])
+        note = f"the padding of {names} differs, without an effect on any output"
+        return replace(
+            draft, status=Sameness.SAME, differences=(), after=None, notes=(*draft.notes, note)
+        )
+    reason = "the padding differs; on these inputs the outputs hardly show it"
+    return replace(draft, status=Sameness.DIFFERENT, reason=reason)
 
 
 def _explained(draft: Comparison) -> str:
     before, after = draft.before, draft.after
-    if before is None:
-        return ""
     if not draft.differences:
         what = "the outputs differ, but the padding of all aligned operators agrees"
-        return (
-            before.reason or f"{what}: look at weights, preprocessing and the unaligned operators"
-        )
+        unlike = before.reason if before else ""
+        return unlike or f"{what}: look at weights, preprocessing, unaligned operators"
     if after is None:
-        return ""
+        return "the port's format can't be corrected here; change the layers that are named"
     if after.equal:
         return "with the padding corrected the outputs agree"
     if after.reason:

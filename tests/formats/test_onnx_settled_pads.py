@@ -60,6 +60,24 @@ def test_without_sizes_they_are_open_and_not_unknown() -> None:
     assert "PAD001" not in {finding.rule for finding in report.findings}
 
 
+def test_sizes_behind_the_pads_of_pytorch_are_known(tmp_path: Path) -> None:
+    """Its exporter computes the amounts from a list that begins with the last axis."""
+    import torch
+
+    class Padded(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = torch.nn.Conv2d(2, 4, (3, 2))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.conv(torch.nn.functional.pad(x, (5, 3, 1, 7)))
+
+    example = (torch.zeros(1, 2, 17, 14),)
+    torch.onnx.export(Padded(), example, tmp_path / "padded.onnx", dynamo=False)
+    (site,) = padaudit.check(tmp_path / "padded.onnx").sites
+    assert (site.input_size, site.output_size) == ((25, 22), (23, 21))
+
+
 def test_a_pad_with_amounts_from_elsewhere_stays_unknown() -> None:
     nodes = [
         helper.make_node("Pad", ["x", "amounts"], ["h"], "pad"),
