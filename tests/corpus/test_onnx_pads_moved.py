@@ -146,6 +146,30 @@ def test_hoisted_pads_fold_back_into_the_same_attributes(tmp_path: Path) -> None
         assert attribute(after, "pads") == attribute(before, "pads")
 
 
+def test_the_constants_of_a_folded_pad_go_with_it(tmp_path: Path) -> None:
+    """What another node reads stays, and so does a result of the graph."""
+    nodes = [
+        node("Pad", "x p", "q", "one"),
+        node("Conv", "q w", "a", "c1"),
+        node("Pad", "a p", "b", "two"),
+        node("Conv", "b v", "y", "c2"),
+    ]
+    amounts = tensor("p", [0, 0, 1, 2, 0, 0, 3, 0])
+    given = [amounts, tensor("w", WEIGHT), tensor("v", SECOND)]
+
+    def names(proto: ModelProto) -> list[str]:
+        out = rewritten(proto, tmp_path, style="attrs", verify="none")
+        assert types(out)[:2] == ["Conv", "Conv"]
+        return [item.name for item in out.graph.initializer]
+
+    assert names(model(nodes, {"x": SHAPE}, given)) == ["w", "v"]
+    reader = node("Identity", "p", "z", "reader")
+    assert names(model([*nodes, reader], {"x": SHAPE}, given)) == ["p", "w", "v"]
+    proto = model(nodes, {"x": SHAPE}, given)
+    proto.graph.output.append(helper.make_tensor_value_info("p", 7, (8,)))
+    assert names(proto) == ["p", "w", "v"]
+
+
 # --- folding ------------------------------------------------------------------------------
 
 

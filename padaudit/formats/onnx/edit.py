@@ -13,13 +13,12 @@ from typing import Final
 from padaudit.errors import InputError
 from padaudit.formats.onnx.build import make_node
 from padaudit.formats.onnx.document import (
-    Container,
     NodeOrigin,
     OnnxDocument,
-    bodies,
     container_at,
     opset_at,
 )
+from padaudit.formats.onnx.leftovers import add_leftovers, containers
 from padaudit.formats.onnx.locate import Locator, field_number
 from padaudit.formats.onnx.patches import Changes, NodeChange, function_copy, splices_of
 from padaudit.formats.onnx.protos import (
@@ -150,7 +149,9 @@ class GraphEditor:
     def _content(self) -> Content:
         buffer = self.document.buffer()
         locator = Locator(buffer)
-        splices = list(splices_of(self._changes.get(_MODEL, Changes()), locator))
+        changes = self._changes.get(_MODEL, Changes())
+        add_leftovers(self.model, changes)
+        splices = list(splices_of(changes, locator))
         splices += self._input_splices(locator)
         for index, name in sorted(key for key in self._changes if key != _MODEL):
             content = function_copy(locator, index, name, self._changes[index, name])
@@ -171,7 +172,7 @@ def _names(model: ModelProto) -> tuple[set[str], set[str]]:
     """Return the names of all nodes and of all tensors, wherever they stand."""
     nodes: set[str] = set()
     tensors: set[str] = set()
-    for container in _containers(model):
+    for container in containers(model):
         nodes.update(node.name for node in container.node)
         for node in container.node:
             tensors.update(node.input, node.output)
@@ -183,11 +184,3 @@ def _names(model: ModelProto) -> tuple[set[str], set[str]]:
         else:
             tensors.update(container.input, container.output)
     return nodes, tensors
-
-
-def _containers(model: ModelProto) -> Iterator[Container]:
-    pending: list[Container] = [model.graph, *model.functions]
-    while pending:
-        container = pending.pop()
-        yield container
-        pending += [body for node in container.node for _, body in bodies(node)]

@@ -85,7 +85,7 @@ class Locator:
         holder = self.place(self.node(steps[:-1], int(where[0])), around)
         for record in self.fields(holder, _ATTRIBUTE):
             attribute = self.place(record, holder)
-            if self._text(attribute, _NAME) == str(where[1]).encode():
+            if self.text(attribute, _NAME) == str(where[1]).encode():
                 body = self._single(self.fields(attribute, _BODY), "body")
                 return self.place(body, attribute)
         raise WireError(f"node {where[0]} has no attribute '{where[1]}'")
@@ -94,7 +94,8 @@ class Locator:
         found = records(self.buffer, 0, len(self.buffer))
         return [record for record in found if record.number == number]
 
-    def _text(self, place: Place, number: int) -> bytes:
+    def text(self, place: Place, number: int) -> bytes:
+        """Return the last value of a string field of a message; empty if there is none."""
         found = self.fields(place, number)
         return self.buffer[found[-1].payload : found[-1].end] if found else b""
 

@@ -19,6 +19,7 @@ from padaudit.formats.onnx.splice import EMPTY, Content, Place, Splice, size_of,
 from padaudit.formats.onnx.wire import LENGTH, Record, encode_message, encode_varint, records
 
 _INITIALIZER: Final = field_number(GraphProto, "initializer")
+_TENSOR_NAME: Final = field_number(TensorProto, "name")
 _FUNCTION: Final = field_number(ModelProto, "functions")
 _FUNCTION_NAME: Final = field_number(FunctionProto, "name")
 _INPUT: Final = field_number(NodeProto, "input")
@@ -42,6 +43,7 @@ class Changes:
     ahead: dict[NodeOrigin, list[NodeProto]] = field(default_factory=dict)
     removed: set[NodeOrigin] = field(default_factory=set)
     constants: dict[Steps, list[TensorProto]] = field(default_factory=dict)
+    dropped: dict[Steps, set[str]] = field(default_factory=dict)
 
 
 def splices_of(changes: Changes, locator: Locator) -> Iterator[Splice]:
@@ -54,6 +56,13 @@ def splices_of(changes: Changes, locator: Locator) -> Iterator[Splice]:
         added = (item.SerializeToString() for item in constants)
         content = tuple(encode_message(_INITIALIZER, text) for text in added)
         yield Splice(place.end, place.end, content, place)
+    for steps, names in changes.dropped.items():
+        place = locator.container(steps)
+        stale = {name.encode() for name in names}
+        for record in locator.fields(place, _INITIALIZER):
+            tensor = locator.place(record, place)
+            if record.kind == LENGTH and locator.text(tensor, _TENSOR_NAME) in stale:
+                yield Splice(record.start, record.end, EMPTY, place)
 
 
 def function_copy(locator: Locator, index: int, name: str, changes: Changes) -> Content:
