@@ -16,6 +16,7 @@ from padaudit.ir.walk import graph_of_op
 from padaudit.verification.evidence import Evidence, Status, Verification
 from padaudit.verification.known_errors import onnxruntime_errs
 from padaudit.verification.model_level import (
+    FeedPair,
     ModelPair,
     Tolerance,
     compare_models,
@@ -175,14 +176,33 @@ def _onnx_models(model: Loaded, written: Path, options: Options) -> Verification
         feeds = model_feeds(document.model, options.input_shapes)  # type: ignore[attr-defined]
     except UsageError as error:
         return Verification(Status.UNVERIFIED, reason=str(error))
-    original = _runnable(document)  # type: ignore[arg-type]
-    return compare_models(ModelPair(original, written), same_feeds(feeds), EXACT, options.timeout)
+    if isinstance(document.source, mmap.mmap) and document.path is not None:  # type: ignore[attr-defined]
+        pair = ModelPair(document.path, written)
+        return compare_models(pair, same_feeds(feeds), EXACT, options.timeout)
+    return _converted_models(document, written, same_feeds(feeds), options)  # type: ignore[arg-type]
 
 
-def _runnable(document: OnnxDocument) -> Path | bytes:
-    """Return what onnxruntime is given: the file, unless the model was converted."""
-    return document.path if _is_file(document) and document.path else bytes(document.buffer()[:])
+def _converted_models(
+    document: OnnxDocument, written: Path, feeds: list[FeedPair], options: Options
+) -> Verification:
+    """Compare with the model that was converted (exactly), and with the file it came from.
+
+    Operators of two opsets may round in different ways. External data stands beside the file,
+    where the converted model, which is in memory only, can't be run.
+    """
+    levels = []
+    if not document.data_files:
+        converted = ModelPair(bytes(document.buffer()[:]), written)
+        levels.append(compare_models(converted, feeds, EXACT, options.timeout))
+    if document.path is not None:
+        from padaudit.verification.keras_level import SOURCE_RTOL
+
+        pair, tolerance = ModelPair(document.path, written), Tolerance(rtol=SOURCE_RTOL)
+        levels.append(_as_source(compare_models(pair, feeds, tolerance, options.timeout)))
+    return join(levels)
 
 
-def _is_file(document: OnnxDocument) -> bool:
-    return isinstance(document.source, mmap.mmap)
+def _as_source(level: Verification) -> Verification:
+    detail = "the file before it was converted, and the written one, both whole"
+    evidence = tuple(replace(item, level="source", detail=detail) for item in level.evidence)
+    return replace(level, evidence=evidence)

@@ -25,6 +25,7 @@ import padaudit
 from padaudit import api
 from padaudit.rewriting.edit import Plan
 from padaudit.rewriting.plan import make_plan
+from padaudit.verification.evidence import Status
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from onnx_models import Dims, attribute, constant, conv_model, model, node_types, weights
@@ -856,3 +857,42 @@ def test_any_rewritten_convolution_computes_what_torch_computes(
     after = padaudit.explicit(proto, style=style)
     assert "auto_pad" not in {item.name for item in conv_nodes(after)[0].attribute}
     assert_conv_result(after, case["auto_pad"])
+
+
+# --- another opset ------------------------------------------------------------------------
+
+
+def saved_for_opset_9(folder: Path, external: bool) -> Path:
+    proto = conv_model((17, "W"), (4, 3), strides=[3, 2], auto_pad="SAME_UPPER", opset=9)
+    path = folder / "old.onnx"
+    onnx.save(proto, path, save_as_external_data=external, location="old.bin", size_threshold=0)
+    return path
+
+
+@pytest.mark.parametrize("external", [False, True], ids=["inside", "external"])
+def test_a_converted_model_is_proven_against_the_file_it_came_from(
+    external: bool, tmp_path: Path
+) -> None:
+    result = padaudit.rewrite(saved_for_opset_9(tmp_path, external), opset=13)
+    assert result.written
+    assert not result.verification.not_covered
+    levels = [item.level for item in result.verification.evidence]
+    assert levels == ["definition", "site", *([] if external else ["model"]), "source"]
+
+
+def test_a_conversion_that_changes_results_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    convert = onnx.version_converter.convert_version
+
+    def wrong(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
+        made = convert(proto, opset)
+        (bias,) = (item for item in made.graph.initializer if item.name == "b")
+        bias.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(bias) + 1, "b"))
+        return made
+
+    monkeypatch.setattr(onnx.version_converter, "convert_version", wrong)
+    result = padaudit.rewrite(saved_for_opset_9(tmp_path, external=False), opset=13)
+    assert result.verification.status is Status.DIFFERENT
+    assert not result.written
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["old.onnx"]
