@@ -39,6 +39,7 @@ class RewriteKeywords(TypedDict, total=False):
     opset: int | None
     hoist: str | None
     copy_data: bool
+    open_sizes: str
 
 
 def load(model: Any, input_shapes: Shapes = None) -> Loaded:

@@ -6,13 +6,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import msgspec
+
 from padaudit.audit.predicates import PREDICATES
 from padaudit.ir.dims import Dim
 from padaudit.ir.graph import Graph
 from padaudit.ir.site import PaddingSite
 from padaudit.ir.walk import walk
 from padaudit.padding.symbolic import AxisAmounts, ByRemainder
-from padaudit.rules.load import catalogue
+from padaudit.rules.load import catalogue, op_index
 from padaudit.rules.schema import Fix, Rule, Severity
 
 SEVERITIES: Final[tuple[Severity, ...]] = ("note", "warning", "error")
@@ -56,10 +58,20 @@ def site_findings(site: PaddingSite, graph: Graph) -> list[Finding]:
             site.id,
             rule.message.format_map(facts),
             rule.help.format_map(facts),
-            rule.fix if site.strategies else None,
+            _fix(rule, site, graph),
         )
         for rule in chosen
     ]
+
+
+def _fix(rule: Rule, site: PaddingSite, graph: Graph) -> Fix | None:
+    """Return what a rewrite would do; only shown where not every file can hold the result."""
+    if rule.fix is None or not site.strategies:
+        return None
+    table, _ = op_index()[site.op.domain, site.op.op_type]
+    if any(PREDICATES[name](site, graph) for name in table.display_when):
+        return msgspec.structs.replace(rule.fix, applicability="display")
+    return rule.fix
 
 
 def fires(

@@ -57,6 +57,7 @@ def site_of(visit: Visit) -> PaddingSite | None:
     axes = _spatial_axes(table, operator, op, visit.graph, window)
     cause = visit.graph.tensor(op.inputs[0]).cause
     data = visit.graph.tensor(op.inputs[0]).shape
+    result = visit.graph.tensor(op.outputs[0]).shape
     site = PaddingSite(
         id=visit.path,
         framework=table.framework,
@@ -68,7 +69,7 @@ def site_of(visit: Visit) -> PaddingSite | None:
         padding=padding,
         amounts=(None,) * len(axes),
         input_size=_sizes(data, axes, cause),
-        output_size=_sizes(visit.graph.tensor(op.outputs[0]).shape, axes, cause),
+        output_size=_sizes(result, _output_axes(axes, data, result), cause),
         spatial_axes=axes,
         pad_value=table.pad_value,
         strategies=tuple(table.strategies),
@@ -150,6 +151,12 @@ def _channels_last(table: OpTable, operator: Operator, op: Op) -> bool:
     if table.framework == "keras":
         return op.attributes.get("data_format") != "channels_first"
     return operator.channels_last or _declared(op, operator.channels_last_attribute) == 1
+
+
+def _output_axes(axes: Sequence[int], data: Shape | None, result: Shape | None) -> Sequence[int]:
+    """Return the spatial axes of a result, which may have lost the time axis in front of them."""
+    lost = len(data) - len(result) if data is not None and result is not None else 0
+    return [axis - lost for axis in axes] if lost > 0 else axes
 
 
 def _sizes(shape: Shape | None, axes: Sequence[int], cause: str | None) -> tuple[Dim, ...]:

@@ -56,6 +56,14 @@ if TYPE_CHECKING:
 )
 @click.option("--opset", type=int, metavar="N", help="ONNX: convert to this opset first.")
 @click.option("--copy-data", is_flag=True, help="ONNX: copy external data to the output's folder.")
+@click.option(
+    "--open-sizes",
+    type=click.Choice(("keep", "layer")),
+    default="keep",
+    show_default=True,
+    help="Keras, amounts that change with an open size: keep the layer as it is, or put a "
+    "padaudit.keras.SamePadding layer in front, which computes them.",
+)
 @click.option("--allow-unverified", is_flag=True, help="Write even if no proof could be run.")
 @click.option("--output-format", type=click.Choice(("full", "json")), default="full")
 @click.option("-v", "--verbose", is_flag=True, help="List every site.")
@@ -84,6 +92,7 @@ def rewrite(model: Path, **options: Any) -> int:
         options["hoist"],
         options["copy_data"],
         parse_families(options["families"]),
+        options["open_sizes"],
     )
     how.validate()
     target = _target(model, options["output"], options["in_place"])

@@ -34,7 +34,7 @@ def same_output(size: int, stride: int) -> int:
     >>> same_output(225, 2), same_output(224, 2)
     (113, 112)
     """
-    return -(-size // stride)
+    return (size + stride - 1) // stride
 
 
 def same_total(size: int, kernel: int, stride: int, dilation: int) -> int:
@@ -190,6 +190,27 @@ def keras_transposed_output(
     if output_padding is None:
         return (size - 1) * stride + extent + max(stride - extent, 0)
     return (size - 1) * stride + extent + output_padding
+
+
+def keras_valid_crop(
+    kernel: int, stride: int, dilation: int, output_padding: int | None
+) -> AxisPads:
+    """Return what is to be cropped behind "valid" to give the "same" of a Keras transposed layer.
+
+    The two outputs grow alike with the input, so that this is the same for every size; it is
+    never negative. "valid" without output_padding fills up to the stride at the end, and with
+    it appends as much as "same" does.
+
+    >>> keras_valid_crop(5, 2, 1, None), keras_valid_crop(2, 3, 1, None)
+    ((1, 2), (0, 0))
+    >>> keras_valid_crop(3, 2, 1, 1), keras_valid_crop(4, 2, 1, 1)
+    ((0, 2), (1, 3))
+    """
+    window = (1, kernel, stride, dilation)
+    wanted = keras_transposed_output(*window, True, output_padding)
+    total = keras_transposed_output(*window, False, output_padding) - wanted
+    (before, _), _ = transposed_crop(transposed_full(*window), wanted)
+    return before, total - before
 
 
 def sees_only_padding(size: int, kernel: int, stride: int, dilation: int, pads: AxisPads) -> bool:

@@ -82,7 +82,7 @@ def edit_lines(result: RewriteResult) -> Iterator[Line]:
         pad = created.get(site.id)
         yield Line(f"+ {site.id}  {site.op.op_type} {_new_form(edit, pad)}", style="green")
         if edit.note:
-            yield Line(f"    not in the style asked for: {sentence(edit.note)}", style="dim")
+            yield Line(f"    note: {sentence(edit.note)}", style="dim")
     yield from kept_lines(result.plan)
 
 
@@ -116,7 +116,9 @@ def rewrite_report(result: RewriteResult, details: bool) -> Iterator[Line]:
         yield from edit_lines(result)
     else:
         yield from kept_lines(plan, _KEPT_SHOWN)
-    unpadded = sum(not edit.adds_padding for edit in plan.edits)
+    unpadded = sum(
+        not edit.adds_padding and edit.site.id not in result.created for edit in plan.edits
+    )
     inside = len(plan.edits) - unpadded - len(result.created)
     attributes = f"{inside} by attribute, " if inside else ""
     yield Line(

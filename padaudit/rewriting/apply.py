@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from padaudit.formats.document import Document
@@ -12,6 +14,7 @@ from padaudit.rewriting.edit import Applied, Plan
 from padaudit.rewriting.strategies import KERAS_STRATEGIES, ONNX_STRATEGIES
 
 if TYPE_CHECKING:
+    from padaudit.formats.keras.container import KerasDocument
     from padaudit.formats.onnx.document import OnnxDocument
     from padaudit.ir.tensor import TensorInfo
 
@@ -39,8 +42,33 @@ def apply_plan(
         return Applied(document)
     if document.format == "onnx":
         return _apply_onnx(document, plan, graph, frozen or {})  # type: ignore[arg-type]
-    (name,) = {edit.strategy for edit in plan.edits}
-    return KERAS_STRATEGIES[name].apply(document, plan.edits)
+    return _apply_keras(document, plan)  # type: ignore[arg-type]
+
+
+def _apply_keras(document: KerasDocument, plan: Plan) -> Applied:
+    from padaudit.formats.keras.dialect import padding_key
+    from padaudit.formats.keras.edit import Insertion, insert, record_at
+    from padaudit.rewriting.strategies.keras_case import host_of
+
+    config = copy.deepcopy(document.config)
+    insertions: dict[object, Insertion] = {}
+    for edit in plan.edits:
+        settings = record_at(config, edit.site.op.origin.path)["config"]
+        settings[padding_key(settings)] = "valid"
+    for edit in plan.edits:
+        place = edit.place
+        if place is not None and place.origin not in insertions:
+            host = host_of(document, config, place)
+            item = KERAS_STRATEGIES[edit.strategy].insertion(edit, place, host)
+            if item is not None:
+                insertions[place.origin] = item
+    names = insert(config, tuple(insertions.values()))
+    created = {
+        edit.site.id: names[insertions[edit.place.origin]]
+        for edit in plan.edits
+        if edit.place is not None and edit.place.origin in insertions
+    }
+    return Applied(replace(document, config=config), created)
 
 
 def _apply_onnx(

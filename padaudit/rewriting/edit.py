@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from padaudit.ir.op import Op
 from padaudit.ir.site import PaddingSite
 from padaudit.padding.amounts import AxisPads
+
+if TYPE_CHECKING:
+    from padaudit.formats.keras.places import Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,8 @@ class Edit:
         Why it has another form than was asked for, one clause; empty if it has that form.
     folded : Op or None
         The Pad that goes into the operator's own amounts.
+    place : Place or None
+        Keras: where the layer stands that is added.
     """
 
     site: PaddingSite
@@ -34,6 +39,7 @@ class Edit:
     pads: tuple[AxisPads, ...] | None
     note: str = ""
     folded: Op | None = None
+    place: Place | None = None
 
     @property
     def adds_padding(self) -> bool:

@@ -10,6 +10,7 @@ from padaudit.ir.site import Family
 from padaudit.rewriting.plan import AUTO, Wishes
 
 HOISTS = ("asymmetric", "all")
+OPEN_SIZES = ("keep", "layer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,9 @@ class Options:
         Whether external data is copied to the output's folder (ONNX).
     families : frozenset of str, or None
         The families of operators to rewrite; None for all.
+    open_sizes : str
+        What becomes of Keras layers whose amounts change with an open size: ``keep`` them, or
+        ``layer``: put a `padaudit.keras.SamePadding` layer in front.
     """
 
     style: str = AUTO
@@ -54,11 +58,17 @@ class Options:
     hoist: str | None = None
     copy_data: bool = False
     families: frozenset[str] | None = None
+    open_sizes: str = "keep"
 
     @property
     def wishes(self) -> Wishes:
         """What the plan has to know."""
-        return Wishes(self.hoist, self.families, fold=self.style == "attrs")
+        return Wishes(
+            self.hoist,
+            self.families,
+            fold=self.style == "attrs",
+            open_layers=self.open_sizes == "layer",
+        )
 
     def validate(self) -> None:
         """Refuse options that exclude each other.
@@ -74,6 +84,8 @@ class Options:
         if unknown:
             known = ", ".join(family.value for family in Family)
             raise UsageError(f"--families: there is no '{unknown[0]}'; there are {known}")
+        if self.open_sizes not in OPEN_SIZES:
+            raise UsageError(f"--open-sizes: there are {' and '.join(OPEN_SIZES)}")
         if self.hoist and self.style == "attrs":
             raise UsageError("--hoist makes Pad nodes of pads; it excludes --style attrs")
         if self.freeze and not self.input_shapes:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
 from padaudit.formats.document import Document
 from padaudit.ir.graph import Graph
@@ -23,12 +24,12 @@ COMPUTED: Final = "onnx_computed_pad"
 CEIL: Final = "onnx_ceil_mode"
 AUTO: Final = "auto"
 STYLES: Final[dict[str, tuple[str, ...]]] = {
-    "pad": ("keras_zero_padding", PAD, COMPUTED, "onnx_pads_attribute", CEIL),
+    "pad": (PAD, COMPUTED, "onnx_pads_attribute", CEIL),
     "attrs": ("onnx_pads_attribute", CEIL, PAD, COMPUTED),
 }
-"""The strategies by ``--style``, the preferred ones first; `AUTO` is the order of the table."""
+"""ONNX strategies by ``--style``, the preferred ones first; `AUTO` is the order of the table."""
 _FORMS: Final = {
-    "pad": frozenset({"keras_zero_padding", PAD, COMPUTED}),
+    "pad": frozenset({PAD, COMPUTED}),
     "attrs": frozenset({"onnx_pads_attribute", CEIL}),
 }
 _BY_SIZE: Final = frozenset({COMPUTED, CEIL})
@@ -50,11 +51,14 @@ class Wishes:
         The families to rewrite; None for all.
     fold : bool
         Whether constant zero Pads go into the convolution that alone reads them.
+    open_layers : bool
+        Keras: whether `padaudit.keras.SamePadding` may be used for open sizes.
     """
 
     hoist: str | None = None
     families: frozenset[str] | None = None
     fold: bool = False
+    open_layers: bool = False
 
 
 def make_plan(
@@ -78,21 +82,42 @@ def make_plan(
     wishes : Wishes, optional
         What else to do.
     graph : Graph, optional
-        The model's graph, for what depends on an operator's neighbours.
+        The model's graph, for what depends on an operator's neighbours; Keras needs it.
     """
     wanted = wishes or Wishes()
-    decisions = [_decide(document, site, style, wanted) for site in sites if site.implicit]
     if document.format == "onnx":
-        decisions += [_hoist(document, site) for site in sites if _to_hoist(site, wanted)]
-        if wanted.fold and graph is not None:
-            decisions = _folded(document, sites, decisions, graph, wanted)  # type: ignore[arg-type]
-        order = {site.id: place for place, site in enumerate(sites)}
-        decisions.sort(key=lambda item: order[item.site.id])
+        decisions = _onnx_decisions(document, sites, style, wanted, graph)  # type: ignore[arg-type]
     else:
-        decisions = _agree(decisions, sites)
+        decisions = _keras_decisions(document, sites, wanted, graph)
     edits = tuple(item for item in decisions if isinstance(item, Edit))
     kept = tuple(item for item in decisions if isinstance(item, Kept))
     return Plan(edits, kept)
+
+
+def _keras_decisions(
+    document: Document, sites: Sequence[PaddingSite], wishes: Wishes, graph: Graph | None
+) -> list[Edit | Kept]:
+    from padaudit.rewriting.keras_plan import keras_decisions
+
+    if graph is None:
+        raise TypeError("a plan for a Keras model needs its graph")
+    wanted = partial(_wanted, wishes=wishes)
+    return keras_decisions(document, graph, sites, wanted, wishes.open_layers)  # type: ignore[arg-type]
+
+
+def _onnx_decisions(
+    document: OnnxDocument,
+    sites: Sequence[PaddingSite],
+    style: str,
+    wishes: Wishes,
+    graph: Graph | None,
+) -> list[Edit | Kept]:
+    decisions = [_decide(document, site, style, wishes) for site in sites if site.implicit]
+    decisions += [_hoist(document, site) for site in sites if _to_hoist(site, wishes)]
+    if wishes.fold and graph is not None:
+        decisions = _folded(document, sites, decisions, graph, wishes)
+    order = {site.id: place for place, site in enumerate(sites)}
+    return sorted(decisions, key=lambda item: order[item.site.id])
 
 
 def _decide(document: Document, site: PaddingSite, style: str, wishes: Wishes) -> Edit | Kept:
@@ -110,7 +135,7 @@ def _decide(document: Document, site: PaddingSite, style: str, wishes: Wishes) -
         return Kept(site, f"its amounts {site.pads} are larger than any tensor")
     reasons: list[str] = []
     for name in usable:
-        reason = _amounts_missing(site, name) or STRATEGIES[name].refuse(document, site)
+        reason = STRATEGIES[name].refuse(document, site)
         if reason is None:
             pads = None if name in _BY_SIZE else site.pads
             return Edit(site, name, pads, _note(style, name, reasons))
@@ -121,18 +146,9 @@ def _decide(document: Document, site: PaddingSite, style: str, wishes: Wishes) -
 
 def _note(style: str, name: str, reasons: Sequence[str]) -> str:
     """Say why a site gets another form than the style's own."""
-    return "" if style == AUTO or name in _FORMS[style] or not reasons else reasons[0]
-
-
-def _amounts_missing(site: PaddingSite, strategy: str) -> str | None:
-    if site.framework == "onnx" or site.pads is not None:
-        return None
-    if site.by_remainder:
-        return (
-            "its input size is open and its stride is larger than 1, so the amounts change "
-            "with the size; fix the size with --input-shape"
-        )
-    return f"its input size is not known: {site.unresolved or 'inference stopped before it'}"
+    if style == AUTO or name in _FORMS[style] or not reasons:
+        return ""
+    return f"it has not the form of --style {style}: {reasons[0]}"
 
 
 def _folded(
@@ -177,60 +193,3 @@ def _to_hoist(site: PaddingSite, wishes: Wishes) -> bool:
 def _hoist(document: Document, site: PaddingSite) -> Edit | Kept:
     reason = STRATEGIES[PAD].refuse(document, site)
     return Kept(site, reason) if reason else Edit(site, PAD, site.pads)
-
-
-def _agree(decisions: Sequence[Edit | Kept], sites: Sequence[PaddingSite]) -> list[Edit | Kept]:
-    """Keep what several calls share in a Keras model unless all of them want the same."""
-    stated = {_place(site): site.id for site in sites if not site.implicit}
-    agreed = [_unless_stated(item, stated) for item in decisions]
-    agreed = _agree_by(agreed, _place)
-    return _agree_by(agreed, _owner, same_pads=False)
-
-
-def _unless_stated(decision: Edit | Kept, stated: Mapping[Hashable, str]) -> Edit | Kept:
-    """Keep a site whose layer is explicit where another call gives it other settings."""
-    other = stated.get(_place(decision.site))
-    if other is None or isinstance(decision, Kept):
-        return decision
-    return Kept(decision.site, f"it is shared with '{other}', where its padding is not implicit")
-
-
-def _place(site: PaddingSite) -> Hashable:
-    """One application in the document, which several calls of its model may share."""
-    place: Hashable = site.op.origin
-    return place
-
-
-def _owner(site: PaddingSite) -> Hashable:
-    """What holds the declared padding: a Keras layer has one for all of its calls."""
-    owner: Any = getattr(site.op.origin, "path", site.op.origin)
-    return owner  # type: ignore[no-any-return]
-
-
-def _agree_by(
-    decisions: Sequence[Edit | Kept],
-    key: Callable[[PaddingSite], Hashable],
-    same_pads: bool = True,
-) -> list[Edit | Kept]:
-    """Keep a whole group where one member is kept, or where its members want unequal pads."""
-    groups: dict[Hashable, list[Edit | Kept]] = {}
-    for decision in decisions:
-        groups.setdefault(key(decision.site), []).append(decision)
-    replaced: dict[int, Kept] = {}
-    for members in groups.values():
-        reason = _conflict(members, same_pads)
-        if reason:
-            replaced |= {
-                id(item): Kept(item.site, reason) for item in members if isinstance(item, Edit)
-            }
-    return [replaced.get(id(decision), decision) for decision in decisions]
-
-
-def _conflict(members: Sequence[Edit | Kept], same_pads: bool) -> str | None:
-    blocked = next((item for item in members if isinstance(item, Kept)), None)
-    if blocked is not None:
-        return f"it is shared with '{blocked.site.id}', which stays because {blocked.reason}"
-    if same_pads and len({item.pads for item in members if isinstance(item, Edit)}) > 1:
-        names = ", ".join(f"'{item.site.id}'" for item in members)
-        return f"it is shared by {names}, which need different amounts"
-    return None

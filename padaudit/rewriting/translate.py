@@ -61,7 +61,7 @@ def rewrite_translated(
         If Keras can't load the model, or tf2onnx can't translate it.
     """
     require("writing ONNX from a Keras model")
-    plan = make_plan(model.document, model.sites, "pad", options.wishes)
+    plan = make_plan(model.document, model.sites, "pad", options.wishes, model.graph)
     applied = apply_plan(model.document, plan)
     feeds = keras_feeds(model) if options.verify not in ("none", "site") else []
     with tempfile.TemporaryDirectory(prefix="padaudit-") as name:

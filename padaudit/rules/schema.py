@@ -63,7 +63,11 @@ class OpCase(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class OpTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One file of ``rules/ops``: an operator family of one framework."""
+    """One file of ``rules/ops``: an operator family of one framework.
+
+    ``display_when`` names facts of a site for which not every file can hold what a strategy
+    would write, so that a fix is shown but not promised.
+    """
 
     schema: Literal["padaudit.ops/1"]
     framework: Literal["keras", "onnx"]
@@ -79,6 +83,7 @@ class OpTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pad_value: float | None = None
     leading_axes: int = 0
     zero_point_input: Positive | None = None
+    display_when: list[str] = []
 
 
 class Fix(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from padaudit.errors import UsageError
 from padaudit.ir.dims import Dim
 from padaudit.ir.op import Op
+from padaudit.ir.site import Family
 from padaudit.ir.walk import graph_of_op
 from padaudit.verification.evidence import Evidence, Status, Verification
 from padaudit.verification.known_errors import onnxruntime_errs
@@ -78,7 +79,8 @@ def prove_definition(model: Loaded, rewritten: Loaded, plan: Plan) -> Verificati
         if site.id in planned and site.framework == "onnx" and _altered(site.op, found.op):
             reason = f"more than the padding of '{site.id}' changed"
             return Verification(Status.DIFFERENT, (), site.id, f"in the written file {reason}")
-        if site.id in planned and _resized(site.output_size, found.output_size):
+        cropped = site.framework == "keras" and site.family is Family.TRANSPOSED_CONV
+        if site.id in planned and not cropped and _resized(site.output_size, found.output_size):
             reason = f"the output size of '{site.id}' changed"
             return Verification(Status.DIFFERENT, (), site.id, reason)
     detail = "the written file read again: every rewritten site explicit, every size as before"
@@ -114,8 +116,15 @@ def prove_site_level(model: Loaded, rewritten: Loaded, plan: Plan, timeout: floa
     """Run level 1 on all sites of a plan."""
     after = {site.id: site for site in rewritten.sites}
     pairs = [SitePair(edit.site, after[edit.site.id], edit) for edit in plan.edits]
-    sides = [Side(side.document, graph_of_op(side.graph)) for side in (model, rewritten)]
-    return prove_sites(pairs, sides[0], sides[1], timeout)
+    return prove_sites(pairs, _side(model), _side(rewritten), timeout)
+
+
+def _side(model: Loaded) -> Side:
+    if model.document.format == "onnx":
+        return Side(model.document, graph_of_op(model.graph))
+    from padaudit.formats.keras.places import places
+
+    return Side(model.document, graph_of_op(model.graph), places(model.graph))
 
 
 def with_scope(verification: Verification, options: Options, plan: Plan) -> Verification:

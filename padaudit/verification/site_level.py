@@ -8,38 +8,33 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 from typing import Any, Final
 
 import numpy as np
 
 from padaudit.formats.document import Document
+from padaudit.formats.keras.places import Place
 from padaudit.formats.onnx.constants import Constants
 from padaudit.ir.dims import Dim
 from padaudit.ir.graph import Graph
-from padaudit.ir.op import Op
-from padaudit.ir.site import Padding, PaddingSite, Window
-from padaudit.padding.amounts import AxisPads, effective_kernel, window_output
+from padaudit.ir.site import Family, PaddingSite, Window
+from padaudit.padding.amounts import effective_kernel, window_output
 from padaudit.rewriting.edit import Edit
 from padaudit.verification.compare import Difference, compare_arrays, merge
 from padaudit.verification.evidence import Evidence, Status, Verification
+from padaudit.verification.keras_forms import Form, FormError, form_ahead, form_behind
+from padaudit.verification.keras_sites import keras_kit, original_site, rewritten_site
 from padaudit.verification.kits import kit_of
-from padaudit.verification.kits.convolution import convolved, site_weights
-from padaudit.verification.kits.kit import Array, Kit, meaning_of, small_integers
+from padaudit.verification.kits.kit import Array, Kit, meaning_of
 from padaudit.verification.known_errors import onnxruntime_errs, refused_by_onnxruntime
 from padaudit.verification.runner import Job, RunOutcome, run
-from padaudit.verification.site_models import (
-    NoModelError,
-    explicit_site_model,
-    implicit_site_model,
-    onnx_site_model,
-)
+from padaudit.verification.site_models import NoModelError, onnx_site_model
 
 MAX_AXIS: Final = 256
 MAX_ELEMENTS: Final = 1 << 24
 MAX_PRODUCT: Final = 64
-_AUTO_PAD: Final = {Padding.SAME_UPPER: "SAME_UPPER", Padding.SAME_LOWER: "SAME_LOWER"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +48,21 @@ class SitePair:
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One of the two models: its document, and by ``id(op)`` the graph that holds an operator."""
+    """One of the two models.
+
+    Parameters
+    ----------
+    document : Document
+        Its definition.
+    graphs : Mapping
+        By ``id(op)``, the graph that holds an operator.
+    places : Mapping
+        Keras: by ``id(op)``, where layers for an operator stand.
+    """
 
     document: Document
     graphs: Mapping[int, Graph]
+    places: Mapping[int, Place] = field(default_factory=dict)
 
     def constants(self) -> Constants | None:
         """Return the constants of an ONNX model."""
@@ -94,11 +100,12 @@ def prove_sites(
         if window is None or pair.after.window != window:
             reason = f"the window of '{pair.before.id}' changed"
             return Verification(Status.DIFFERENT, (), pair.before.id, reason)
-        graphs = before.graphs[id(pair.before.op)], after.graphs[id(pair.after.op)]
         try:
-            trial = _trial(pair, window, graphs, constants)
+            trial = _trial(pair, window, (before, after), constants)
         except NoModelError as error:
             return Verification(Status.UNVERIFIED, (), pair.before.id, str(error))
+        except FormError as error:
+            return Verification(Status.DIFFERENT, (), pair.before.id, str(error))
         trials.setdefault(_signature(trial), trial)
     jobs = [job for trial in trials.values() for job in (trial.rewritten, trial.original) if job]
     return _judge(list(trials.values()), iter(run(jobs, timeout=timeout)), len(pairs))
@@ -174,7 +181,7 @@ def _evidence(runtime: str, sites: int, cases: int, forms: int, difference: Diff
 def _trial(
     pair: SitePair,
     window: Window,
-    graphs: tuple[Graph, Graph],
+    sides: tuple[Side, Side],
     constants: tuple[Constants | None, Constants | None],
 ) -> _Trial:
     site = pair.before
@@ -187,7 +194,8 @@ def _trial(
         raise NoModelError(f"'{site.id}' is too large to be tried alone")
     old, new = constants
     if old is None or new is None:
-        return _keras_trial(pair, window, graphs[1], shapes)
+        return _keras_trial(pair, window, sides, shapes)
+    graphs = sides[0].graphs[id(site.op)], sides[1].graphs[id(pair.after.op)]
     kit = kit_of(pair.edit, window, graphs[0])
     inputs = tuple(kit.make((1, kit.channels, *shape), 11) for shape in shapes)
     feeds = tuple({"x": _laid_out(site, data).astype(kit.dtype)} for data in inputs)
@@ -223,25 +231,22 @@ _WITH_PAD: Final = frozenset({"onnx_pad", "onnx_computed_pad"})
 
 
 def _keras_trial(
-    pair: SitePair, window: Window, graph: Graph, shapes: Sequence[tuple[int, ...]]
+    pair: SitePair, window: Window, sides: tuple[Side, Side], shapes: Sequence[tuple[int, ...]]
 ) -> _Trial:
-    site = pair.before
-    weights = site_weights(window, _group(site))
-    meaning = meaning_of(pair.edit)
-    kit = Kit(
-        {},
-        weights.channels,
-        "float32",
-        small_integers,
-        lambda x: (convolved(x, window, weights, meaning, True),),
-    )
+    site, after = pair.before, pair.after
+    places = sides[0].places[id(site.op)], sides[1].places[id(after.op)]
+    ahead = form_ahead(sides[1].document, *places, after)
+    behind = Form(())
+    if site.family is Family.TRANSPOSED_CONV:
+        behind = form_behind(sides[1].document, *places, after)
+    kit = keras_kit(pair.edit, window)
     inputs = tuple(kit.make((1, kit.channels, *shape), 11) for shape in shapes)
     feeds = tuple({"x": data.astype(np.float32)} for data in inputs)
-    model = explicit_site_model(window, weights, explicit_amounts(pair.after, graph))
-    mode, original = _AUTO_PAD.get(site.padding), None
-    if mode and not onnxruntime_errs(site) and not refused_by_onnxruntime(site):
-        original = Job(implicit_site_model(window, weights, mode), feeds)
-    return _Trial(pair, kit, inputs, Job(model, feeds), original)
+    model = rewritten_site(after, window, kit, ahead, behind)
+    judge = None
+    if not onnxruntime_errs(site) and not refused_by_onnxruntime(site):
+        judge = original_site(site, window, kit)
+    return _Trial(pair, kit, inputs, Job(model, feeds), Job(judge, feeds) if judge else None)
 
 
 def _channels_last(site: PaddingSite) -> bool:
@@ -254,26 +259,6 @@ def _laid_out(site: PaddingSite, data: Array) -> Array:
 
 def _channels_first(site: PaddingSite, value: Array) -> Array:
     return np.moveaxis(value, -1, 1) if _channels_last(site) else value
-
-
-def explicit_amounts(site: PaddingSite, graph: Graph) -> tuple[AxisPads, ...]:
-    """Return what a Keras layer's own padding and a ZeroPadding layer before it add up to."""
-    own = site.pads or ((0, 0),) * len(site.spatial_axes)
-    layer = graph.producer(site.op.inputs[0])
-    if layer is None or not layer.op_type.startswith("ZeroPadding"):
-        return own
-    ahead = zero_padding_amounts(layer, len(own))
-    return tuple((a + c, b + d) for (a, b), (c, d) in zip(own, ahead, strict=True))
-
-
-def zero_padding_amounts(layer: Op, rank: int) -> tuple[AxisPads, ...]:
-    """Return the amounts of a ZeroPadding layer, in the form in which padaudit writes them."""
-    padding = layer.attributes["padding"]
-    if all(isinstance(item, int) for item in padding):
-        if len(padding) == 2 * rank:
-            return tuple((padding[2 * i], padding[2 * i + 1]) for i in range(rank))
-        return tuple((item, item) for item in padding)
-    return tuple((before, after) for before, after in padding)
 
 
 def size_cases(
@@ -306,11 +291,6 @@ def _axis_sizes(size: Dim, window: Window, axis: int, largest: int | None) -> li
         return [size]
     limit = max(largest, extent + 2 * stride)
     return [size if size <= limit else limit - (limit - size) % stride]
-
-
-def _group(site: PaddingSite) -> int:
-    depthwise = site.op.op_type.startswith(("Depthwise", "Separable"))
-    return 2 if depthwise else site.group
 
 
 def _signature(trial: _Trial) -> Any:

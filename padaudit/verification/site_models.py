@@ -7,18 +7,15 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import AttributeProto, ModelProto, NodeProto, helper, numpy_helper
 
 from padaudit.formats.onnx.constants import Constants
 from padaudit.formats.onnx.document import opset_at
 from padaudit.ir.graph import Graph
 from padaudit.ir.op import Op
-from padaudit.ir.site import PaddingSite, Window
-from padaudit.padding.amounts import AxisPads
-from padaudit.verification.kits.convolution import SiteWeights
+from padaudit.ir.site import PaddingSite
 from padaudit.verification.kits.kit import Kit
 
-_OPSET: Final = 17
 _OLDEST_OPSET: Final = 7
 """The oldest that onnxruntime runs; the operators mean the same below."""
 _IR_VERSION: Final = 8
@@ -62,7 +59,7 @@ def onnx_site_model(
     cut.take_site(source)
     opset = max(opset_at(constants.model, site.op.origin), _OLDEST_OPSET)
     imports = {"": opset, site.op.domain: 1} if site.op.domain else {"": opset}
-    return _model(cut.nodes, cut.outputs, cut.tensors, _input(site, kit), imports)
+    return build_model(cut.nodes, cut.outputs, cut.tensors, _input(site, kit), imports)
 
 
 class _Cut:
@@ -154,47 +151,28 @@ def _input(site: PaddingSite, kit: Kit) -> tuple[int, int]:
     return helper.np_dtype_to_tensor_dtype(np.dtype(kit.dtype)), rank
 
 
-def explicit_site_model(window: Window, weights: SiteWeights, pads: tuple[AxisPads, ...]) -> bytes:
-    """Return Pad + Conv without padding for a window and amounts (channels first)."""
-    flat = [0, 0, *(before for before, _ in pads), 0, 0, *(after for _, after in pads)]
-    pad = helper.make_node("Pad", ["x", "pads", "value"], ["padded"], mode="constant")
-    tensors: dict[str, Array] = {
-        "pads": np.asarray(flat, np.int64),
-        "value": np.zeros((), np.float32),
-    }
-    return _keras_model([pad, _conv("padded", window, weights)], weights, tensors)
-
-
-def implicit_site_model(window: Window, weights: SiteWeights, auto_pad: str) -> bytes:
-    """Return one Conv with ``auto_pad``, for onnxruntime where it computes that rightly."""
-    return _keras_model([_conv("x", window, weights, auto_pad=auto_pad)], weights, {})
-
-
-def _conv(source: str, window: Window, weights: SiteWeights, **padding: Any) -> NodeProto:
-    return helper.make_node(
-        "Conv",
-        [source, "w", "b"],
-        ["y"],
-        strides=window.strides,
-        dilations=window.dilations,
-        group=weights.group,
-        **padding,
-    )
-
-
-def _keras_model(nodes: list[NodeProto], weights: SiteWeights, more: Mapping[str, Array]) -> bytes:
-    kernel, bias = weights.kernel.astype(np.float32), weights.bias.astype(np.float32)
-    given = (int(TensorProto.FLOAT), kernel.ndim)
-    return _model(nodes, ["y"], {"w": kernel, "b": bias, **more}, given, {"": _OPSET})
-
-
-def _model(
+def build_model(
     nodes: list[NodeProto],
     outputs: list[str],
     tensors: Mapping[str, Array],
     given: tuple[int, int],
     imports: Mapping[str, int],
 ) -> bytes:
+    """Return a model with one input ``x``.
+
+    Parameters
+    ----------
+    nodes : list of NodeProto
+        Its operators.
+    outputs : list of str
+        Names of its outputs.
+    tensors : Mapping of str to ndarray
+        Its constants; what no node reads is left out.
+    given : tuple of int
+        Element type and rank of the input.
+    imports : Mapping of str to int
+        Opset by domain.
+    """
     element, rank = given
     used = {name for node in nodes for name in node.input}
     graph = helper.make_graph(

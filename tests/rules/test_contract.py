@@ -52,6 +52,7 @@ def test_the_catalogue_is_the_published_one() -> None:
 def test_predicates_are_the_ones_that_rules_name() -> None:
     named = {name for rule in catalogue().values() for name in (*rule.when, *rule.unless)}
     assert named == set(PREDICATES)
+    assert {name for table in op_tables() for name in table.display_when} <= named
 
 
 def test_formulas_are_the_ones_that_padding_words_mean() -> None:
@@ -65,9 +66,10 @@ def test_resolvers_are_the_ones_that_tables_name() -> None:
 
 
 def test_strategies_are_the_ones_that_tables_name() -> None:
-    from padaudit.rewriting.strategies import STRATEGIES
+    from padaudit.rewriting.strategies import KERAS_STRATEGIES, STRATEGIES
 
-    assert {name for table in op_tables() for name in table.strategies} == set(STRATEGIES)
+    named = {name for table in op_tables() for name in table.strategies}
+    assert named == {*STRATEGIES, *KERAS_STRATEGIES}
 
 
 def test_every_family_has_a_table() -> None:

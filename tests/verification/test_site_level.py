@@ -508,7 +508,7 @@ def prove_keras(
     folder: Path, mutate: Callable[[list[Config]], None] | None, layout: str = "channels_last"
 ) -> Verification:
     read: Loaded = load(write_keras_file(folder / "m.h5", keras_line(layout)), InputShapes())
-    plan = make_plan(read.document, read.sites, "pad")
+    plan = make_plan(read.document, read.sites, "pad", graph=read.graph)
     assert [edit.site.id for edit in plan.edits] == ["deep", "target", "apart"]
     config = copy.deepcopy(apply_plan(read.document, plan).document.config)
     if mutate:

@@ -66,7 +66,7 @@ def reorder_archive(file: Any, old: Mapping[str, Any], new: Mapping[str, Any]) -
 def _changed(old: ModelSpec, new: ModelSpec) -> bool:
     kept = {layer.name for layer in old.layers}
     after = tuple(name for name in layer_order(new) if name in kept)
-    if layer_order(old) != after:
+    if layer_order(old) != after or _counted_anew(old, new):
         return True
     inner = {layer.name: layer.model for layer in new.layers}
     return any(
@@ -74,6 +74,17 @@ def _changed(old: ModelSpec, new: ModelSpec) -> bool:
         for layer in old.layers
         if layer.model
     )
+
+
+def _counted_anew(old: ModelSpec, new: ModelSpec) -> bool:
+    """Tell whether new layers of a class that may hold weights shift the count of old ones."""
+    before, after = _keys(old), _keys(new)
+    wrappers = {layer.name for layer in old.layers if layer.class_name == _WRAPPER}
+    return any(name in wrappers and before[name] != after.get(name) for name in before)
+
+
+_WRAPPER: Final = "TimeDistributed"
+"""The one class with weights of which a rewrite adds layers."""
 
 
 def _by_rank(before: Sequence[str], after: Sequence[str]) -> Mapping[str, int]:

@@ -2,66 +2,94 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
-from padaudit.formats.keras.container import KerasDocument
-from padaudit.formats.keras.dialect import padding_key
-from padaudit.formats.keras.edit import Insertion, insert_before, record_at
-from padaudit.formats.keras.read import LayerOrigin
-from padaudit.formats.keras.records import padding_record
-from padaudit.ir.site import PaddingSite
-from padaudit.rewriting.edit import Applied, Edit
+from padaudit.formats.keras.edit import Insertion
+from padaudit.formats.keras.places import Place
+from padaudit.formats.keras.records import Record, padding_record, time_distributed
+from padaudit.ir.site import Family, PaddingSite
+from padaudit.padding.amounts import AxisPads
+from padaudit.rewriting.edit import Edit
+from padaudit.rewriting.strategies.keras_case import (
+    Host,
+    KerasCase,
+    amounts_missing,
+    channels_first,
+    growth,
+    in_frames,
+    not_kerass_own,
+    tensor_pads,
+)
 
-_WRAPPER: Final = ("config", "layer")
+_MAX_RANK: Final = 3
+_CHANNELS_FIRST_1D: Final = (3, 5)
 
 
-def refuse(document: KerasDocument, site: PaddingSite) -> str | None:
+def refuse(case: KerasCase) -> str | None:
     """Return why a layer can't get a ZeroPadding layer, or None if it can."""
-    origin = site.op.origin
-    if origin.path[-2:] == _WRAPPER:
-        return "it is wrapped in another layer, where no ZeroPadding layer can stand before it"
-    record = record_at(document.config, origin.path)
-    if ">" in str(record.get("class_name")) or ">" in str(record.get("registered_name") or ""):
-        return "it is a custom layer, whose padding only its own code knows"
-    keras1 = "border_mode" in record["config"]
-    if keras1 and len(site.pads or ()) == 3 and any(a != b for a, b in site.pads or ()):
+    reason = not_kerass_own(case) or amounts_missing(case)
+    if reason or not case.pads_something:
+        return reason
+    return _zeros_are_wrong(case) or _mask_lost(case) or _no_layer_for_it(case)
+
+
+def insertion(edit: Edit, place: Place, host: Host) -> Insertion | None:
+    """Return the ZeroPadding layer for a site; None where nothing is padded."""
+    if not edit.adds_padding:
+        return None
+    pads = edit.pads or ()
+    record = in_frames(host, _record(edit.site, host, pads), place.frames)
+    grown = growth(tensor_pads(edit.site, place, pads))
+    return Insertion(place.origin.path, place.origin.call, record, grown)
+
+
+def _zeros_are_wrong(case: KerasCase) -> str | None:
+    if case.site.family is Family.AVG_POOL:
+        return (
+            "a Keras average pool leaves the padding out of its divisor, which no padding layer "
+            "in front of it can say (written as ONNX it is exact: -o NAME.onnx)"
+        )
+    if case.site.family is not Family.MAX_POOL:
+        return None
+    if case.signs.non_negative(case.place.graph, case.place.source):
+        return None
+    return (
+        "a max pool ignores its padding, and zeros in its place would win over the negative "
+        "values that its input may have"
+    )
+
+
+def _mask_lost(case: KerasCase) -> str | None:
+    if case.site.family is not Family.CONV_LSTM:
+        return None
+    maker = case.flow.mask_of(case.place.graph, case.place.source)
+    return (
+        f"the mask of '{maker}' reaches it, which a ZeroPadding layer would drop" if maker else None
+    )
+
+
+def _no_layer_for_it(case: KerasCase) -> str | None:
+    unequal = any(before != after for before, after in case.site.pads or ())
+    if case.keras1 and case.rank == _MAX_RANK and unequal:
         return "ZeroPadding3D of Keras 1 can't pad unequally"
-    legacy = not (document.keras_version or "1").startswith("3")
-    if legacy and site.op.op_type.endswith("1D") and _channels_first(site):
-        return "ZeroPadding1D of Keras 1 and 2 has no channels_first"
+    if case.rank == 1 and channels_first(case.site) and not _leading(case.site):
+        if case.version < (3, 0):
+            return "ZeroPadding1D of Keras 1 and 2 has no channels_first"
+        if case.version < _CHANNELS_FIRST_1D:
+            return "ZeroPadding1D has channels_first only from Keras 3.5 on"
     return None
 
 
-def apply(document: KerasDocument, edits: Sequence[Edit]) -> Applied:
-    """Return the document with ZeroPadding layers inserted; weights are not touched."""
-    config = copy.deepcopy(document.config)
-    insertions: dict[LayerOrigin, Insertion] = {}
-    for edit in edits:
-        origin = edit.site.op.origin
-        layer = record_at(config, origin.path)
-        layer["config"][padding_key(layer["config"])] = "valid"
-        if edit.adds_padding and origin not in insertions:
-            insertions[origin] = _insertion(layer, edit)
-    names = insert_before(config, tuple(insertions.values()))
-    created = {
-        edit.site.id: names[edit.site.op.origin.path, edit.site.op.origin.call]
-        for edit in edits
-        if edit.adds_padding
-    }
-    return Applied(replace(document, config=config), created)
+def _leading(site: PaddingSite) -> bool:
+    """Tell whether the layer itself (ConvLSTM) has a time axis in front of the spatial ones."""
+    return site.family is Family.CONV_LSTM
 
 
-def _insertion(layer: Mapping[str, Any], edit: Edit) -> Insertion:
-    origin, axes = edit.site.op.origin, edit.site.spatial_axes
-    growth = [0] * (len(axes) + 2)
-    for axis, pads in zip(axes, edit.pads or (), strict=True):
-        growth[axis] = sum(pads)
-    record = padding_record(layer, edit.pads or (), _channels_first(edit.site))
-    return Insertion(origin.path, origin.call, record, tuple(growth))
-
-
-def _channels_first(site: PaddingSite) -> bool:
-    return site.op.attributes.get("data_format") == "channels_first"
+def _record(site: PaddingSite, host: Host, pads: tuple[AxisPads, ...]) -> Record:
+    first = channels_first(site)
+    if not _leading(site):
+        return padding_record(host.record, pads, first)
+    if len(pads) == _MAX_RANK or "border_mode" in site.op.attributes:
+        return time_distributed(host.record, padding_record(host.record, pads, first), host.modern)
+    # The axis in front of the spatial ones is that of time, or of the channels.
+    return padding_record(host.record, ((0, 0), *pads), first)

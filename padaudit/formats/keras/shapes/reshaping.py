@@ -16,6 +16,7 @@ from padaudit.formats.keras.shapes.rule import (
     split,
 )
 from padaudit.ir.dims import Dim, Open, Shape, Unknown, known, map_dim
+from padaudit.padding.amounts import same_total
 
 
 @shape_rule("Reshape")
@@ -67,6 +68,17 @@ def repeat_vector(call: LayerCall) -> tuple[Shape, ...]:
 def zero_padding(call: LayerCall) -> tuple[Shape, ...]:
     """Spatial axes grow by what is padded."""
     return (_resized(call, call.config.get("padding", 1), 1),)
+
+
+@shape_rule("SamePadding")
+def same_padding(call: LayerCall) -> tuple[Shape, ...]:
+    """`padaudit.keras.SamePadding`: spatial axes grow by what "same" adds to them."""
+    windows = [tuple(call.config[key]) for key in ("kernel_size", "strides", "dilation_rate")]
+    first = channels_first(call.config)
+    others, spatial = split(call.inputs[0], len(windows[0]), first)
+    pairs = zip(spatial, zip(*windows, strict=True), strict=True)
+    sizes = tuple(_same_padded(size, *axis) for size, axis in pairs)
+    return (join(others, sizes, first),)
 
 
 @shape_rule("Cropping1D", "Cropping2D", "Cropping3D")
@@ -122,6 +134,11 @@ def axis_pairs(amounts: Any, rank: int) -> list[tuple[int, int]]:
     if len(amounts) != rank:
         raise ShapeUnknown(f"{amounts!r} are not amounts for {rank} axes")
     return [(item, item) if isinstance(item, int) else (item[0], item[1]) for item in amounts]
+
+
+def _same_padded(size: Dim, kernel: int, stride: int, dilation: int) -> Dim:
+    added = f"same({kernel},{stride},{dilation})"
+    return map_dim(size, lambda n: n + same_total(n, kernel, stride, dilation), f"{{}}+{added}")
 
 
 def _rest(shape: Shape, others: int) -> Dim:
