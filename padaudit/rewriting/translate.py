@@ -13,9 +13,10 @@ from padaudit.formats.keras.write import write_keras
 from padaudit.formats.onnx.document import read_onnx
 from padaudit.formats.onnx.write import write_onnx
 from padaudit.ir.dims import Open
+from padaudit.ir.site import Family
 from padaudit.ir.walk import walk
 from padaudit.rewriting.apply import apply_plan
-from padaudit.rewriting.edit import Edit, Plan
+from padaudit.rewriting.edit import Edit, Kept, Plan
 from padaudit.rewriting.options import Options
 from padaudit.rewriting.output import publish
 from padaudit.rewriting.plan import make_plan
@@ -61,7 +62,7 @@ def rewrite_translated(
         If Keras can't load the model, or tf2onnx can't translate it.
     """
     require("writing ONNX from a Keras model")
-    plan = make_plan(model.document, model.sites, "pad", options.wishes, model.graph)
+    plan = _convolutions(make_plan(model.document, model.sites, "pad", options.wishes, model.graph))
     applied = apply_plan(model.document, plan)
     feeds = keras_feeds(model) if options.verify not in ("none", "site") else []
     with tempfile.TemporaryDirectory(prefix="padaudit-") as name:
@@ -83,6 +84,13 @@ def rewrite_translated(
     return RewriteResult(
         source, target, written, _report(plan, settled, options), settled.created, verification
     )
+
+
+def _convolutions(plan: Plan) -> Plan:
+    others = [edit for edit in plan.edits if edit.site.family is not Family.CONV]
+    reason = "of what is translated only convolutions are made explicit"
+    kept = (*plan.kept, *(Kept(edit.site, reason) for edit in others))
+    return Plan(tuple(edit for edit in plan.edits if edit not in others), kept)
 
 
 def _run(

@@ -70,8 +70,15 @@ def test_a_convlstm_has_time_before_space(graph_with: BuildGraph) -> None:
     )  # fmt: skip
     site = only_site(graph)
     assert (site.spatial_axes, site.input_size) == ((2, 3), (224, 21))
-    assert site.strategies == ()
-    assert "recurrent" in site.kept
+
+
+def test_the_result_of_a_convlstm_may_have_lost_the_time_axis(graph_with: BuildGraph) -> None:
+    graph = graph_with(
+        "ConvLSTM2D", (Open(), 9, 24, 21, 5), domain="keras",
+        kernel_size=[3, 4], strides=[2, 1], padding="valid",
+    )  # fmt: skip
+    graph.tensors[graph.ops()[0].outputs[0]] = TensorInfo((Open(), 11, 18, 5))
+    assert only_site(graph).output_size == (11, 18)
 
 
 def test_nhwc_operators_have_channels_last(graph_with: BuildGraph) -> None:

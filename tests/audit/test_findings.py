@@ -162,18 +162,19 @@ def test_the_layer_that_pads_before_is_named(graph_with: BuildGraph) -> None:
 @pytest.mark.parametrize(
     ("op_type", "config", "expected"),
     [
-        pytest.param("Conv2D", {"kernel_size": [3, 3]}, "explicit_pad", id="a-strategy"),
-        pytest.param("MaxPooling2D", {"pool_size": [3, 3]}, None, id="none"),
+        pytest.param("Conv2D", {"kernel_size": [3, 3]}, "safe", id="in-every-file"),
+        pytest.param("MaxPooling2D", {"pool_size": [3, 3]}, "display", id="not-in-every-file"),
+        pytest.param("AveragePooling2D", {"pool_size": [3, 3]}, "display", id="as-onnx-only"),
     ],
 )
-def test_a_fix_is_promised_only_where_a_strategy_exists(
-    graph_with: BuildGraph, op_type: str, config: Any, expected: str | None
+def test_a_fix_is_promised_only_where_every_file_can_hold_it(
+    graph_with: BuildGraph, op_type: str, config: Any, expected: str
 ) -> None:
     same = {"padding": "same", "strides": [1, 1], **config}
     graph = graph_with(op_type, (1, 224, 20, 5), domain="keras", **same)
-    (finding,) = found(graph)
-    assert finding.rule == "PAD101"
-    assert (finding.fix.action if finding.fix else None) == expected
+    finding = next(item for item in found(graph) if item.rule == "PAD101")
+    assert finding.fix is not None
+    assert (finding.fix.action, finding.fix.applicability) == ("explicit_pad", expected)
 
 
 def test_findings_stand_by_site_then_by_rule_and_reach_nested_graphs() -> None:

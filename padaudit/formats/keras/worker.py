@@ -78,6 +78,8 @@ def _carry_out(folder: Path, index: int, task: Task, file: TaskFile) -> TaskResu
     import keras
     import tensorflow
 
+    import padaudit.keras  # noqa: F401 (Keras knows a layer when its module is imported)
+
     runtime = f"Keras {keras.__version__}, TensorFlow {tensorflow.__version__} CPU"
     try:
         model = keras.models.load_model(task.model, compile=False, safe_mode=True)
