@@ -22,6 +22,26 @@ _AXES: Final = {1: ("length",), 2: ("height", "width"), 3: ("depth", "height", "
 
 
 @dataclass(frozen=True, slots=True)
+class Impact:
+    """How far the outputs move if a port pads a site in another way (``check --impact``).
+
+    Parameters
+    ----------
+    variant : str
+        How it pads: ``symmetric`` is ``padding=k//2``.
+    max_abs, mean_abs : float
+        Largest and mean absolute difference of the outputs.
+    top1_changed : float or None
+        Which part of the inputs gets another class; None where the model is no classifier.
+    """
+
+    variant: str
+    max_abs: float
+    mean_abs: float
+    top1_changed: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
     """A rule's verdict on a site (or on the whole model, where ``site`` is None)."""
 
@@ -32,6 +52,7 @@ class Finding:
     message: str
     help: str
     fix: Fix | None = None
+    impact: Impact | None = None
 
 
 def audit(graph: Graph, sites: Iterable[PaddingSite]) -> tuple[Finding, ...]:

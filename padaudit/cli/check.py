@@ -9,9 +9,9 @@ from padaudit.audit.check import CheckResult, check_paths
 from padaudit.audit.selection import Selection
 from padaudit.cli.clicks import click
 from padaudit.cli.config import load_config
-from padaudit.cli.console import complain, deliver, progress, show
-from padaudit.cli.options import input_shape_option
-from padaudit.formats.shape_options import parse_input_shapes
+from padaudit.cli.console import complain, deliver, progress, remark, show
+from padaudit.cli.options import input_shape_option, timeout_option
+from padaudit.formats.shape_options import InputShapes, parse_input_shapes
 from padaudit.report.line import Line
 
 _FORMATS = ("full", "concise", "json")
@@ -31,11 +31,18 @@ _FORMATS = ("full", "concise", "json")
     help="The severity from which findings make the exit code 1.",
 )
 @click.option("--exit-zero", is_flag=True, help="Exit with 0 whatever is found.")
+@click.option(
+    "--impact",
+    is_flag=True,
+    help="Run the models too, and rank findings by how far a port with padding=k//2 would be off.",
+)
 @input_shape_option
+@timeout_option
 def check(paths: tuple[Path, ...], **options: Any) -> int:
     """Report the padding of models: PATHS are files, folders or globs.
 
-    Nothing of a model is run or deserialised; TensorFlow is not needed.
+    Nothing of a model is run or deserialised, and TensorFlow is not needed, unless --impact
+    is given.
     """
     config = load_config(Path.cwd())
     selection = Selection(
@@ -46,12 +53,24 @@ def check(paths: tuple[Path, ...], **options: Any) -> int:
     shapes = parse_input_shapes(options["input_shape"])
     with progress("Reading models"):
         result = check_paths(paths, shapes, selection)
+    if options["impact"]:
+        result = _measured(result, shapes, options["timeout"])
     _report(result, options["output_format"], options["output_file"])
     for error in result.errors:
         complain(error)
     if result.errors:
         return 2
     return 1 if result.reaches(options["fail_on"]) and not options["exit_zero"] else 0
+
+
+def _measured(result: CheckResult, shapes: InputShapes, timeout: float) -> CheckResult:
+    from padaudit.verification.impact import with_impact
+
+    with progress("Running models with other padding"):
+        ranked, problems = with_impact(result, shapes, timeout)
+    for problem in problems:
+        remark(problem)
+    return ranked
 
 
 def _report(result: CheckResult, output_format: str, output_file: Path | None) -> None:

@@ -8,24 +8,35 @@ from typing import Any
 from padaudit.cli.clicks import click
 from padaudit.cli.console import deliver, progress, show
 from padaudit.cli.options import input_shape_option, timeout_option
+from padaudit.cli.what_if import show_what_if, what_if_options
+from padaudit.errors import UsageError
 from padaudit.formats.shape_options import parse_input_shapes
 from padaudit.verification.evidence import Status
 
 
 @click.command()
 @click.argument("a", type=click.Path(path_type=Path))
-@click.argument("b", type=click.Path(path_type=Path))
+@click.argument("b", type=click.Path(path_type=Path), required=False)
+@what_if_options
 @click.option("--rtol", type=click.FloatRange(min=0), help="Relative tolerance.")
 @click.option("--atol", type=click.FloatRange(min=0), help="Absolute tolerance.")
 @click.option("--output-format", type=click.Choice(("full", "json")), default="full")
 @input_shape_option
 @timeout_option
-def verify(a: Path, b: Path, **options: Any) -> int:
+def verify(a: Path, b: Path | None, **options: Any) -> int:
     """Run two models on the same inputs in onnxruntime, and compare all of their outputs.
 
     The tolerance is 0 for two models of one format; across formats it is 1e-4 of an
     output's largest magnitude.
+
+    With --what-if, one model: how far its outputs move with the padding of a naive port.
     """
+    if options["what_if"] is not None:
+        return show_what_if(a, b, options)
+    if b is None:
+        raise UsageError("verify compares two models: padaudit verify A B (or A --what-if ...)")
+    if options["site"] is not None or options["inputs"] is not None:
+        raise UsageError("--site and --inputs go with --what-if")
     from padaudit.verification.model_level import Tolerance
     from padaudit.verification.pair import verify_files
 

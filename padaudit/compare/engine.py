@@ -66,7 +66,7 @@ def run_model(model: Loaded, feeds: Sequence[Feed], scratch: Path, timeout: floa
     ran = run_onnx(model.document.path, feeds, timeout)
     if ran.outputs is not None or not any(site.implicit for site in model.sites):
         return ran
-    explicit = _made_explicit(model, scratch)
+    explicit = explicit_file(model, scratch)
     again = run_onnx(explicit, feeds, timeout) if explicit is not None else ran
     if again.outputs is None:
         return ran
@@ -99,7 +99,7 @@ def _run_keras(path: Path, feeds: Sequence[Feed], scratch: Path, timeout: float)
     return Ran(ran.outputs, ran.error, ran.runtime, note)
 
 
-def _made_explicit(model: Loaded, scratch: Path) -> Path | None:
+def explicit_file(model: Loaded, scratch: Path) -> Path | None:
     """Write an ONNX model with explicit padding; None where its data would have to move."""
     from padaudit.rewriting.apply import apply_plan
     from padaudit.rewriting.output import write_document

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from padaudit import __version__
 from padaudit.audit.check import CheckResult, ModelReport
-from padaudit.audit.findings import Finding
+from padaudit.audit.findings import Finding, Impact
 from padaudit.ir.dims import Dim, Open
 from padaudit.ir.site import PaddingSite
 from padaudit.verification.evidence import Evidence, Verification
@@ -134,6 +134,16 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "message": finding.message,
         "help": finding.help,
         "fix": {"action": fix.action, "applicability": fix.applicability} if fix else None,
+        **({"impact": _impact(finding.impact)} if finding.impact else {}),
+    }
+
+
+def _impact(impact: Impact) -> dict[str, Any]:
+    return {
+        "variant": impact.variant,
+        "max_abs": impact.max_abs,
+        "mean_abs": impact.mean_abs,
+        "top1_changed": impact.top1_changed,
     }
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from padaudit.audit.check import CheckResult, ModelReport
-from padaudit.audit.findings import SEVERITIES, Finding, amounts_text, times
+from padaudit.audit.findings import SEVERITIES, Finding, Impact, amounts_text, times
 from padaudit.ir.site import PaddingSite
 from padaudit.report.jsonable import sentence
 from padaudit.report.line import Line
@@ -45,7 +45,7 @@ def check_concise(result: CheckResult) -> Iterator[Line]:
             yield Line.assemble(
                 (f"{where}: ", "bold"),
                 (finding.rule, STYLES[finding.severity]),
-                f" [{finding.severity}] {finding.message}",
+                f" [{finding.severity}] {finding.message}{_impact(finding.impact, '; ')}",
             )
     yield from check_summary(result)
 
@@ -171,8 +171,19 @@ def _finding_block(
             f"dilation {times(window.dilations)}, input {times(site.input_size)}, "
             f"output {times(site.output_size)}; (before, after): {amounts_text(site)}"
         )
+    if finding.impact is not None:
+        yield Line(_impact(finding.impact, "   | "))
     yield Line.assemble(("   = help: ", "cyan"), sentence(finding.help))
     yield Line("")
+
+
+def _impact(impact: Impact | None, lead: str) -> str:
+    if impact is None:
+        return ""
+    text = f"with padding=k//2 here the outputs move by up to {impact.max_abs:.3g}"
+    if impact.top1_changed is not None:
+        text += f", and {impact.top1_changed:.1%} of the inputs get another class"
+    return lead + text
 
 
 def _evidence(item: Evidence) -> str:

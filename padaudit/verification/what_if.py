@@ -1,0 +1,355 @@
+"""What would the wrong port do? The model with the padding that a naive port would use."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from padaudit.compare.align import align
+from padaudit.compare.engine import explicit_file, specs_of
+from padaudit.compare.unit import Unit
+from padaudit.compare.units import units_of
+from padaudit.errors import InputError, UsageError
+from padaudit.formats.keras.engine import require, run_keras
+from padaudit.formats.shape_options import InputShapes
+from padaudit.verification.naive import Change, change_of
+from padaudit.verification.runner import Job, RunOutcome, run
+from padaudit.verification.samples import Samples, concrete, from_file, made_up
+from padaudit.verification.variants import Variants, refusal
+
+if TYPE_CHECKING:
+    from padaudit.rewriting.run import Loaded
+
+Array = NDArray[Any]
+ALL: Final = "all"
+_FEED_BYTES: Final = 1 << 29
+"""How many bytes of inputs are written for the runs of one process."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What other padding at a site, or at all of them, does to the outputs.
+
+    Parameters
+    ----------
+    site : str
+        Id of the site, or `ALL`.
+    max_abs, mean_abs : float
+        Largest and mean absolute difference over all outputs and samples.
+    top1_changed : float or None
+        Which part of the samples gets another class, 0 to 1; None where the model is no
+        classifier (its first output has not two axes).
+    accuracy : float or None
+        Which part of the samples gets the right class; None without labels.
+    """
+
+    site: str
+    max_abs: float
+    mean_abs: float
+    top1_changed: float | None
+    accuracy: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class WhatIf:
+    """What a variant of padding does to a model.
+
+    Parameters
+    ----------
+    model : Path
+        The model.
+    variant : str
+        ``symmetric``, ``lower`` or ``torch``.
+    costs : tuple of Cost
+        All sites at once first (where no single one was asked for), then each site, the
+        worst first.
+    unchanged : tuple of str
+        Sites that pad the same in this variant.
+    not_tried : dict
+        Sites that could not be tried, and why (a clause).
+    accuracy : float or None
+        That of the model as it is; None without labels.
+    samples : int
+        How many samples were run.
+    origin : str
+        Where the samples are from.
+    runtime : str
+        What ran the model.
+    """
+
+    model: Path
+    variant: str
+    costs: tuple[Cost, ...]
+    unchanged: tuple[str, ...]
+    not_tried: Mapping[str, str]
+    accuracy: float | None
+    samples: int
+    origin: str
+    runtime: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Subject:
+    """A model in ONNX at fixed sizes, its operators, and the ids they have in the original."""
+
+    path: Path
+    units: Mapping[str, Unit]
+    lost: Mapping[str, str]
+    samples: Samples
+
+
+def what_if(
+    path: Path,
+    variant: str,
+    input_shapes: InputShapes,
+    *,
+    site: str | None = None,
+    inputs: Path | None = None,
+    together: bool = True,
+    timeout: float = 600.0,
+) -> WhatIf:
+    """Run a model with the padding of a naive port, at each site in turn and at all of them.
+
+    Sites are those with implicit padding, and those whose amounts before and after differ.
+
+    Parameters
+    ----------
+    path : Path
+        A Keras or ONNX file; Keras models are translated with tf2onnx.
+    variant : str
+        A key of `padaudit.verification.naive.VARIANTS`.
+    input_shapes : InputShapes
+        Sizes that the user fixes.
+    site : str, optional
+        The only site to change, whatever its padding.
+    inputs : Path, optional
+        A ``.npz`` file of samples, with labels ``y`` or without.
+    together : bool
+        Whether all sites are also changed at once.
+    timeout : float
+        Seconds for one run of the model.
+
+    Raises
+    ------
+    InputError
+        If the model or the inputs can't be read, translated or run.
+    UsageError
+        If there is no such site.
+    MissingDependencyError
+        If a Keras model is given and the packages to translate it are missing.
+    """
+    from padaudit.rewriting.run import load
+
+    with tempfile.TemporaryDirectory(prefix="padaudit-") as name:
+        scratch = Path(name)
+        original = load(path, input_shapes)
+        subject = _subject(original, input_shapes, inputs, scratch, timeout)
+        chosen = _chosen(original, subject, site)
+        changes: dict[str, Change] = {}
+        refused = {key: reason for key, reason in subject.lost.items() if key in chosen}
+        unchanged: list[str] = []
+        for key in chosen:
+            if key in refused:
+                continue
+            change = change_of(subject.units[key], variant)
+            if change is None:
+                unchanged.append(key)
+            elif isinstance(change, str):
+                refused[key] = change
+            else:
+                changes[key] = change
+        listed = list(changes.values())
+        refused |= {key: why for key, item in changes.items() if (why := refusal(item, listed))}
+        changes = {key: item for key, item in changes.items() if key not in refused}
+        trials = {key: [item] for key, item in changes.items()}
+        if together and site is None and changes:
+            trials = {ALL: list(changes.values()), **trials}
+        found = _run(subject, trials, scratch, timeout)
+    return WhatIf(
+        path,
+        variant,
+        _ranked(found.costs),
+        tuple(unchanged),
+        refused | found.failed,
+        found.accuracy,
+        subject.samples.count,
+        subject.samples.origin,
+        found.runtime,
+    )
+
+
+def _subject(
+    original: Loaded, input_shapes: InputShapes, inputs: Path | None, scratch: Path, timeout: float
+) -> _Subject:
+    """Return what is run: the model in ONNX, with the sizes of the samples."""
+    from padaudit.rewriting.run import load
+
+    path = original.document.path
+    if path is None:
+        raise UsageError("only a model in a file can be run")
+    specs = specs_of(original, input_shapes)
+    samples = made_up(specs) if inputs is None else from_file(inputs, specs)
+    shapes = InputShapes(concrete(specs, samples))
+    if original.document.format == "onnx":
+        model = load(_runnable(original, samples, scratch, timeout), shapes)
+        units = {unit.id: _as_declared(unit, unit) for unit in units_of(model)}
+        return _Subject(model.document.path or path, units, {}, samples)
+    translated = _translated(path, scratch, timeout)
+    names = [spec.name for spec in specs_of(load(translated, InputShapes()), InputShapes())]
+    feeds = [dict(zip(names, feed.values(), strict=True)) for feed in samples.feeds]
+    renamed = dict(zip(names, shapes.shapes.values(), strict=True))
+    model = load(translated, InputShapes(renamed))
+    sized = load(path, shapes)
+    alignment = align(units_of(sized), units_of(model))
+    lost = {unit.id: "it could not be found in the translation" for unit in alignment.original}
+    units = {
+        ours.id: _as_declared(ours, theirs) for ours, theirs in alignment.pairs if not ours.part
+    }
+    return _Subject(translated, units, lost, replace(samples, feeds=feeds))
+
+
+def _as_declared(original: Unit, unit: Unit) -> Unit:
+    """A mode is the whole of an operator's padding: a crop behind it has another purpose."""
+    if not original.site.implicit:
+        return unit
+    return replace(unit, behind=((0, 0),) * unit.window.rank)
+
+
+def _translated(path: Path, scratch: Path, timeout: float) -> Path:
+    require(f"running {path}")
+    folder = scratch / "keras"
+    folder.mkdir()
+    result = run_keras([path], [], folder, timeout=timeout, predict=False)[0]
+    if result.onnx is None:
+        raise InputError(path, result.errors[0], "rewrite it to ONNX where that works")
+    return result.onnx
+
+
+def _runnable(original: Loaded, samples: Samples, scratch: Path, timeout: float) -> Path:
+    """Return the model, or its explicit form where onnxruntime does not run it as it is."""
+    path = original.document.path or scratch
+    if not any(site.implicit for site in original.sites):
+        return path
+    outcome = run([Job(path, tuple(samples.feeds[:1]))], timeout=timeout)[0]
+    explicit = None if outcome.outputs is not None else explicit_file(original, scratch)
+    return explicit or path
+
+
+def _chosen(original: Loaded, subject: _Subject, site: str | None) -> list[str]:
+    """Return the ids of the sites to change."""
+    ids = [item.id for item in original.sites]
+    if site is not None:
+        if site not in ids:
+            known = ", ".join(ids[:8]) or "none"
+            more = f" and {len(ids) - 8} more" if len(ids) > 8 else ""
+            raise UsageError(f"{original.document.path} has no site '{site}'; it has {known}{more}")
+        return [site]
+    implicit = {item.id for item in original.sites if item.implicit}
+    found = subject.units.keys() | subject.lost.keys()
+    return [
+        key
+        for key in ids
+        if key in found
+        and (key in implicit or (key in subject.units and _unequal(subject.units[key])))
+    ]
+
+
+def _unequal(unit: Unit) -> bool:
+    """Tell whether a unit pads (or crops) unequally before and after."""
+    for index in range(unit.window.rank):
+        size = unit.size(index)
+        pads = unit.effective(index, size) if isinstance(size, int) else None
+        if pads is not None and pads[0] != pads[1]:
+            return True
+    return False
+
+
+@dataclass(slots=True)
+class _Found:
+    """What the runs of all trials gave."""
+
+    costs: list[Cost]
+    failed: dict[str, str]
+    accuracy: float | None = None
+    runtime: str = ""
+
+
+def _run(
+    subject: _Subject, trials: Mapping[str, Sequence[Change]], scratch: Path, timeout: float
+) -> _Found:
+    folder = scratch / "variants"
+    folder.mkdir()
+    variants, samples = Variants(subject.path, folder), subject.samples
+    feeds = tuple(samples.feeds)
+    base = run([Job(variants.base, feeds)], timeout=timeout)[0]
+    if base.outputs is None:
+        cause = f"onnxruntime can't run it: {base.error}"
+        raise InputError(subject.path, cause, "look at what it says of the model")
+    found = _Found([], {}, _accuracy(base.outputs, samples.labels), base.runtime)
+    for group in _grouped(list(trials), feeds):
+        jobs = [Job(variants.write(trials[key]), feeds) for key in group]
+        for key, outcome in zip(group, run(jobs, timeout=timeout), strict=True):
+            _note(found, key, base, outcome, samples)
+    return found
+
+
+def _grouped(keys: list[str], feeds: Sequence[Mapping[str, Array]]) -> Iterator[list[str]]:
+    """Yield as many trials as one process may get: their inputs are written for each."""
+    size = sum(array.nbytes for feed in feeds for array in feed.values())
+    count = max(int(_FEED_BYTES // max(size, 1)), 1)
+    yield from (keys[start : start + count] for start in range(0, len(keys), count))
+
+
+def _note(found: _Found, key: str, base: RunOutcome, outcome: RunOutcome, samples: Samples) -> None:
+    if outcome.outputs is None or base.outputs is None:
+        found.failed[key] = f"the graph does not run with it: {outcome.error}"
+        return
+    apart = [
+        np.abs(np.asarray(b, np.float64) - np.asarray(a, np.float64)).ravel()
+        for ours, theirs in zip(base.outputs, outcome.outputs, strict=True)
+        for a, b in zip(ours, theirs, strict=True)
+        if a.dtype.kind in "fiu" and a.shape == b.shape
+    ]
+    joined = np.nan_to_num(np.concatenate(apart), nan=math.inf) if apart else np.zeros(1)
+    found.costs.append(
+        Cost(
+            key,
+            float(joined.max(initial=0.0)),
+            float(joined.mean()),
+            _changed(base.outputs, outcome.outputs),
+            _accuracy(outcome.outputs, samples.labels),
+        )
+    )
+
+
+def _changed(base: Sequence[Sequence[Array]], other: Sequence[Sequence[Array]]) -> float | None:
+    ours, theirs = _classes(base), _classes(other)
+    if ours is None or theirs is None:
+        return None
+    return float((ours != theirs).mean())
+
+
+def _accuracy(outputs: Sequence[Sequence[Array]], labels: Array | None) -> float | None:
+    classes = _classes(outputs)
+    if labels is None or classes is None:
+        return None
+    return float((classes == labels).mean())
+
+
+def _classes(outputs: Sequence[Sequence[Array]]) -> Array | None:
+    """Return the class of every sample; None where the model is no classifier."""
+    first = [values[0] for values in outputs]
+    if any(item.ndim != 2 or item.shape[1] < 2 or item.dtype.kind != "f" for item in first):
+        return None
+    return np.asarray(np.concatenate(first).argmax(axis=1))
+
+
+def _ranked(costs: Sequence[Cost]) -> tuple[Cost, ...]:
+    return tuple(sorted(costs, key=lambda cost: (cost.site != ALL, -cost.max_abs, -cost.mean_abs)))
