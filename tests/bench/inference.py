@@ -91,15 +91,18 @@ def feed(model: ModelProto) -> dict[str, Array]:
 
 
 def run_times(runs: Sequence[Callable[[], object]], seconds: float) -> list[list[float]]:
-    """Return the times of each run, in turn, another one first in every round."""
+    """Return the times of each run, in turn, another one first in every round.
+
+    It is the thread's own time, so that a busy machine does not count.
+    """
     times: list[list[float]] = [[] for _ in runs]
     end, turn = time.perf_counter() + seconds, 0
     while time.perf_counter() < end or turn < 10:
         for offset in range(len(runs)):
             index = (turn + offset) % len(runs)
-            start = time.perf_counter()
+            start = time.thread_time()
             runs[index]()
-            times[index].append(time.perf_counter() - start)
+            times[index].append(time.thread_time() - start)
         turn += 1
     return times
 

@@ -69,6 +69,4 @@ def convolve(
         values = gather(data, reads, pad_value).reshape(*grouped, total.shape[-1])
         total += taps[..., tap] @ values
     result = total.reshape(x.shape[0], w.shape[0], *outputs)
-    if bias is None:
-        return result
-    return result + bias.astype(np.float64).reshape(-1, *(1,) * len(kernel))
+    return result if bias is None else result + bias.reshape(-1, *(1,) * len(kernel))

@@ -80,19 +80,31 @@ def conv_transpose(
         )
         for i in range(rank)
     ]
-    outputs = [size for size, _ in placed]
+    result = _sum_of_taps(x, w, group, strides, dilations, placed)
+    return result if bias is None else result + bias.astype(np.float64).reshape(-1, *(1,) * rank)
+
+
+def _sum_of_taps(
+    x: NDArray[Any],
+    w: NDArray[Any],
+    group: int,
+    strides: Sequence[int],
+    dilations: Sequence[int],
+    placed: Sequence[tuple[int, int]],
+) -> Float64s:
+    """Scatter the input once for each element of the kernel; ``placed`` is as from `_axis`."""
+    sizes, outputs = x.shape[2:], [size for size, _ in placed]
     data = x.astype(np.float64).reshape(x.shape[0], group, x.shape[1] // group, *sizes)
     taps = w.astype(np.float64).reshape(group, w.shape[0] // group, *w.shape[1:])
     result = np.zeros((x.shape[0], group, w.shape[1], *outputs))
-    for tap in itertools.product(*map(range, kernel)):
+    for tap in itertools.product(*map(range, w.shape[2:])):
         weights = taps[np.index_exp[:, :, :] + tap]
         values = np.einsum("ngc...,gcm->ngm...", data, weights)
         for axis, (size, begin) in enumerate(placed):
             targets = np.arange(sizes[axis]) * strides[axis] + tap[axis] * dilations[axis] - begin
             values = _scattered(values, targets, size, axis + 3)
         result += values
-    result = result.reshape(x.shape[0], group * w.shape[1], *outputs)
-    return result if bias is None else result + bias.astype(np.float64).reshape(-1, *(1,) * rank)
+    return result.reshape(x.shape[0], group * w.shape[1], *outputs)
 
 
 def _axis(
