@@ -98,6 +98,8 @@ def _new_form(edit: Edit, pad: str | None) -> str:
     if not edit.adds_padding:
         return "padding=valid, nothing to pad"
     shown = amounts_text(edit.site)
+    if any(amount is None for amount in edit.site.amounts):
+        shown = "amounts computed from the size"
     if edit.folded is not None:
         total = amounts_text(replace(edit.site, amounts=edit.pads or ()))
         return f"padding=explicit, {total}, without {edit.folded.name}"

@@ -420,6 +420,18 @@ def test_a_long_list_of_what_stays_is_cut(workplace: Path, here: Any) -> None:
     assert all(f"c{i}  kept: " in verbose for i in range(count))
 
 
+def test_amounts_of_a_size_that_nobody_knows_are_computed(workplace: Path, here: Any) -> None:
+    nodes = [
+        helper.make_node("Mystery", ["x"], ["h"], "lost", domain="custom"),
+        helper.make_node("Conv", ["h", "w"], ["y"], "conv", auto_pad="SAME_UPPER", strides=[3, 2]),
+    ]
+    shape = {"x": (1, 2, 17, 14)}
+    proto = model(nodes, shape, [weights((4, 2, 4, 3))], domains=["custom"])
+    (workplace / "lost.onnx").write_bytes(proto.SerializeToString())
+    result = here("rewrite", "--explicit", "--diff", "lost.onnx", cwd=workplace)
+    assert "conv  Conv padding=valid, amounts computed from the size by conv/pad" in result.stdout
+
+
 def test_moved_pads_are_not_counted_as_implicit(workplace: Path, here: Any) -> None:
     here(*REWRITE, "-o", "pad.onnx", "warning.onnx", cwd=workplace)
     result = here(*REWRITE, "-v", "--style", "attrs", "pad.onnx", cwd=workplace)
