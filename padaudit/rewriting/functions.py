@@ -111,13 +111,28 @@ def _variant(graph: Graph, wanted: Mapping[int, Edit]) -> Variant:
         edit = wanted.get(id(op))
         origin: NodeOrigin = op.origin
         if edit is not None:
-            site = edit.site
-            found.append(
-                (origin, edit.strategy, edit.pads, site.appended, site.padding, site.dtype)
-            )
+            found.append((origin, *_form(edit)))
         for label, inner in graph.nested.get(op.name, {}).items():
             found.append((origin, label, _variant(inner, wanted)))
     return tuple(found)
+
+
+def _form(edit: Edit) -> Variant:
+    """Return all that what an edit writes depends on.
+
+    Amounts that the graph computes, and what becomes of ``ceil_mode``, depend on the window.
+    """
+    site = edit.site
+    by_window = edit.pads is None or bool(site.op.attributes.get("ceil_mode"))
+    return (
+        edit.strategy,
+        edit.pads,
+        site.appended,
+        site.padding,
+        site.dtype,
+        site.spatial_axes,
+        site.window if by_window else None,
+    )
 
 
 def _function_index(inner: Graph) -> int | None:

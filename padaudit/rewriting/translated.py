@@ -99,7 +99,7 @@ def _place(
     own = site.pads or ()
     if own == wanted:
         node.name = editor.claim(edit.site.id)
-        clear_padding(node)
+        clear_padding(node, site)
         if style == "attrs" and edit.adds_padding:
             write_pads(node, wanted)
         elif edit.adds_padding:

@@ -28,15 +28,14 @@ def remove_attributes(node: NodeProto, names: Iterable[str]) -> None:
         del node.attribute[index]
 
 
-def clear_padding(node: NodeProto, window: Window | None = None) -> None:
+def clear_padding(node: NodeProto, site: PaddingSite) -> None:
     """Remove what a node says of its padding (NOTSET without pads is "valid").
 
     ``ceil_mode`` has no meaning beside SAME. It gets none without it where no kernel is smaller
     than its stride: windows fit exactly then. Elsewhere it is removed.
     """
-    mode = next((item.s for item in node.attribute if item.name == "auto_pad"), b"")
     remove_attributes(node, ["auto_pad", "pads"])
-    if mode.startswith(b"SAME") and not _fits_exactly(window):
+    if site.implicit and not _fits_exactly(site.window):
         remove_attributes(node, ["ceil_mode"])
 
 

@@ -49,7 +49,7 @@ def refuse(document: OnnxDocument, site: PaddingSite) -> str | None:
 def edit(editor: GraphEditor, item: Edit) -> str | None:
     """Write the fixed amounts and ``ceil_mode``."""
     node = editor.node(item.site.op.origin)
-    clear_padding(node)
+    clear_padding(node, item.site)
     pads = fixed_pads(item.site) or ()
     if any(map(any, pads)):
         write_pads(node, pads)

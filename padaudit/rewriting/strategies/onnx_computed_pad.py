@@ -48,7 +48,7 @@ def edit(editor: GraphEditor, item: Edit) -> str | None:
         return None
     node = editor.node(site.op.origin)
     source = node.input[0]
-    clear_padding(node, site.window)
+    clear_padding(node, site)
     name = editor.free_node_name(pad_name(site))
     chain = _Chain(editor, name, editor.opset(site.op.origin))
     total = _total(chain, _spatial_size(chain, site, source), site.window)

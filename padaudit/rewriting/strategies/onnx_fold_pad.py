@@ -41,7 +41,7 @@ def edit(editor: GraphEditor, item: Edit) -> str | None:
     if item.folded is None or item.pads is None:
         return None
     node = editor.node(item.site.op.origin)
-    clear_padding(node)
+    clear_padding(node, item.site)
     if item.adds_padding:
         write_pads(node, item.pads)
     node.input[0] = item.folded.inputs[0]

@@ -59,7 +59,7 @@ def edit(editor: GraphEditor, item: Edit) -> str | None:
     """Insert a Pad with constant amounts; return its name."""
     origin: NodeOrigin = item.site.op.origin
     node = editor.node(origin)
-    clear_padding(node, item.site.window)
+    clear_padding(node, item.site)
     if item.pads is None or not item.adds_padding:
         return None
     name = editor.free_node_name(pad_name(item.site))

@@ -28,7 +28,7 @@ def refuse(document: OnnxDocument, site: PaddingSite) -> str | None:
 def edit(editor: GraphEditor, item: Edit) -> str | None:
     """Write ``pads`` (for a transposed convolution output_padding too), remove ``auto_pad``."""
     node = editor.node(item.site.op.origin)
-    clear_padding(node, item.site.window)
+    clear_padding(node, item.site)
     if item.pads is not None and item.adds_padding:
         write_pads(node, item.pads)
     if item.site.family is Family.TRANSPOSED_CONV:
