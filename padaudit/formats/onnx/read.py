@@ -228,7 +228,8 @@ def _function_as_graph(function: FunctionProto, op: Op, graph: Graph) -> GraphPr
 
 
 def _with_attributes(node: NodeProto, given: dict[str, AttributeProto]) -> NodeProto:
-    if not any(attribute.ref_attr_name for attribute in node.attribute):
+    """Return a node, and the bodies that it holds, with the attributes that a call gives."""
+    if not any(attribute.ref_attr_name for attribute in node.attribute) and not has_body(node):
         return node
     copy = NodeProto()
     copy.CopyFrom(node)
@@ -239,6 +240,9 @@ def _with_attributes(node: NodeProto, given: dict[str, AttributeProto]) -> NodeP
             added = copy.attribute.add()
             added.CopyFrom(source)
             added.name = attribute.name
+            if added.type == AttributeProto.GRAPH:
+                del added.g.node[:]
+                added.g.node.extend(_with_attributes(inner, given) for inner in source.g.node)
     return copy
 
 

@@ -12,6 +12,7 @@ from padaudit.formats.onnx.normal import normalize
 from padaudit.formats.onnx.protos import (
     GraphProto,
     ModelProto,
+    SparseTensorProto,
     TensorProto,
     TensorShapeProto,
     TypeProto,
@@ -19,7 +20,7 @@ from padaudit.formats.onnx.protos import (
     compiled,
 )
 from padaudit.formats.onnx.skeleton import LARGE_TENSOR_BYTES
-from padaudit.formats.onnx.stand_ins import inferable
+from padaudit.formats.onnx.stand_ins import inferable, inferable_functions
 from padaudit.ir.dims import Open, Shape
 from padaudit.ir.tensor import TensorInfo
 
@@ -141,7 +142,7 @@ def _shape_proto(shape: Shape) -> TensorShapeProto:
 def _without_weights(model: ModelProto) -> ModelProto:
     light = ModelProto(ir_version=model.ir_version)
     light.opset_import.extend(model.opset_import)
-    light.functions.extend(model.functions)
+    light.functions.extend(inferable_functions(model.functions))
     graph, old = light.graph, model.graph
     graph.name = old.name
     for node in old.node:
@@ -151,6 +152,7 @@ def _without_weights(model: ModelProto) -> ModelProto:
     graph.output.extend(old.output)
     graph.value_info.extend(old.value_info)
     graph.initializer.extend(_light_tensors(old.initializer))
+    graph.initializer.extend(_dense_stand_ins(old.sparse_initializer))
     normalize(light)
     return light
 
@@ -160,9 +162,17 @@ def _light_tensors(tensors: Iterable[TensorProto]) -> Iterable[TensorProto]:
         if tensor.ByteSize() <= LARGE_TENSOR_BYTES:
             yield tensor
         else:
-            yield TensorProto(
-                name=tensor.name,
-                data_type=tensor.data_type,
-                dims=tensor.dims,
-                data_location=TensorProto.EXTERNAL,
-            )
+            yield _weightless(tensor, tensor.dims)
+
+
+def _dense_stand_ins(tensors: Iterable[SparseTensorProto]) -> Iterable[TensorProto]:
+    return (_weightless(tensor.values, tensor.dims) for tensor in tensors)
+
+
+def _weightless(tensor: TensorProto, dims: Iterable[int]) -> TensorProto:
+    return TensorProto(
+        name=tensor.name,
+        data_type=tensor.data_type,
+        dims=dims,
+        data_location=TensorProto.EXTERNAL,
+    )

@@ -8,11 +8,12 @@ Source: https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from padaudit.formats.onnx.build import make_node
-from padaudit.formats.onnx.protos import NodeProto
+from padaudit.formats.onnx.document import Container, bodies, has_body
+from padaudit.formats.onnx.protos import FunctionProto, NodeProto
 
 DOMAIN: Final = "com.microsoft"
 _WINDOW: Final = frozenset(
@@ -65,14 +66,42 @@ def inferable(node: NodeProto) -> Iterator[NodeProto]:
     """Yield nodes with the same output shapes that shape inference gets right.
 
     That is the node itself, but for operators of onnxruntime and for ``auto_pad`` that stands
-    together with ``pads``, of which inference reads the latter.
+    together with ``pads``, of which inference reads the latter; in bodies too.
     """
-    if node.domain == DOMAIN:
+    if has_body(node):
+        yield _with_inferable_bodies(node)
+    elif node.domain == DOMAIN:
         yield from _standard_forms(node)
     elif node.op_type in _AUTO_PADDED and {"auto_pad", "pads"} <= _names(node):
         yield _without_pads(node)
     else:
         yield node
+
+
+def inferable_functions(functions: Iterable[FunctionProto]) -> Iterator[FunctionProto]:
+    """Yield functions whose calls have output shapes that shape inference gets right."""
+    for function in functions:
+        if not any(item.domain == DOMAIN for item in function.opset_import):
+            yield function
+            continue
+        copy = FunctionProto()
+        copy.CopyFrom(function)
+        _replace_nodes(copy)
+        yield copy
+
+
+def _with_inferable_bodies(node: NodeProto) -> NodeProto:
+    copy = NodeProto()
+    copy.CopyFrom(node)
+    for _, body in bodies(copy):
+        _replace_nodes(body)
+    return copy
+
+
+def _replace_nodes(container: Container) -> None:
+    made = [replacement for node in container.node for replacement in inferable(node)]
+    del container.node[:]
+    container.node.extend(made)
 
 
 def _names(node: NodeProto) -> set[str]:
