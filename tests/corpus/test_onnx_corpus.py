@@ -16,6 +16,7 @@ import cases_places
 import cases_pools
 import cases_quantized
 import cases_sizes
+import cases_text
 import cases_traps
 import cases_weights
 import numpy as np
@@ -38,6 +39,7 @@ CASES: list[Case] = [
     *cases_sizes.CASES,
     *cases_opsets.CASES,
     *cases_traps.CASES,
+    *cases_text.CASES,
 ]
 PADDED = frozenset(
     ("Conv", "ConvTranspose", "MaxPool", "AveragePool", "LpPool", "QLinearConv", "ConvInteger")
