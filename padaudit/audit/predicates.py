@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from padaudit.ir.dims import Open
 from padaudit.ir.graph import Graph
 from padaudit.ir.site import Family, Padding, PaddingSite
-from padaudit.padding.amounts import effective_kernel, sees_only_padding
-from padaudit.padding.symbolic import AxisAmounts
+from padaudit.padding.amounts import FORMULAS, AxisPads, effective_kernel, sees_only_padding
+from padaudit.padding.symbolic import AxisAmounts, lasting_amounts, open_amounts
 
 Predicate = Callable[[PaddingSite, Graph], bool]
 PREDICATES: Final[dict[str, Predicate]] = {}
@@ -80,6 +81,28 @@ def causal(site: PaddingSite, graph: Graph) -> bool:
 def strided(site: PaddingSite, graph: Graph) -> bool:
     """Some stride is larger than 1."""
     return site.window is not None and any(stride > 1 for stride in site.window.strides)
+
+
+@_predicate
+def right_at_every_size(site: PaddingSite, graph: Graph) -> bool:
+    """The explicit amounts of every open, strided axis are those of "same" at every size."""
+    window = site.window
+    if window is None or site.pads is None:
+        return False
+    axes = zip(window.kernel_shape, window.strides, window.dilations, strict=True)
+    found = [
+        pads in _lasting(*axis)
+        for size, pads, axis in zip(site.input_size, site.pads, axes, strict=True)
+        if isinstance(size, Open) and axis[1] > 1
+    ]
+    return bool(found) and all(found)
+
+
+def _lasting(kernel: int, stride: int, dilation: int) -> list[AxisPads | None]:
+    """Return the constant amounts that stand for "same", by either side of the odd element."""
+    axis = (kernel, stride, dilation)
+    modes = (Padding.SAME_UPPER, Padding.SAME_LOWER)
+    return [lasting_amounts(open_amounts(FORMULAS[mode], *axis), *axis) for mode in modes]
 
 
 @_predicate

@@ -8,7 +8,7 @@ from enum import StrEnum
 from padaudit.ir.dims import Dim, Open, Unknown
 from padaudit.ir.op import Op
 from padaudit.padding.amounts import AxisPads
-from padaudit.padding.symbolic import AxisAmounts, ByRemainder
+from padaudit.padding.symbolic import AxisAmounts, ByRemainder, lasting_amounts
 
 
 class Family(StrEnum):
@@ -135,6 +135,20 @@ class PaddingSite:
         """The amounts where every one of them is a plain number, else None."""
         plain = tuple(item for item in self.amounts if isinstance(item, tuple))
         return plain if self.amounts and len(plain) == len(self.amounts) else None
+
+    @property
+    def lasting_pads(self) -> tuple[AxisPads, ...] | None:
+        """Constant amounts that are right whatever an open size is: `pads`, or others."""
+        if self.window is None or self.pads is not None:
+            return self.pads
+        window = self.window
+        axes = zip(window.kernel_shape, window.strides, window.dilations, strict=True)
+        found = [
+            None if amounts is None else lasting_amounts(amounts, *axis)
+            for amounts, axis in zip(self.amounts, axes, strict=True)
+        ]
+        known = tuple(pads for pads in found if pads is not None)
+        return known if len(known) == len(found) else None
 
     @property
     def shape_dependent(self) -> bool:

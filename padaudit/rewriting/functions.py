@@ -120,7 +120,7 @@ def _variant(graph: Graph, wanted: Mapping[int, Edit]) -> Variant:
 def _form(edit: Edit) -> Variant:
     """Return all that what an edit writes depends on.
 
-    Amounts that the graph computes, and what becomes of ``ceil_mode``, depend on the window.
+    Amounts that the graph computes, and what becomes of ``ceil_mode``, depend on window and size.
     """
     site = edit.site
     by_window = edit.pads is None or bool(site.op.attributes.get("ceil_mode"))
@@ -131,7 +131,7 @@ def _form(edit: Edit) -> Variant:
         site.padding,
         site.dtype,
         site.spatial_axes,
-        site.window if by_window else None,
+        (site.window, site.pads) if by_window else None,
     )
 
 

@@ -21,19 +21,16 @@ if TYPE_CHECKING:
 
 PAD: Final = "onnx_pad"
 COMPUTED: Final = "onnx_computed_pad"
-CEIL: Final = "onnx_ceil_mode"
 AUTO: Final = "auto"
 STYLES: Final[dict[str, tuple[str, ...]]] = {
-    "pad": (PAD, COMPUTED, "onnx_pads_attribute", CEIL),
-    "attrs": ("onnx_pads_attribute", CEIL, PAD, COMPUTED),
+    "pad": (PAD, COMPUTED, "onnx_pads_attribute"),
+    "attrs": ("onnx_pads_attribute", PAD, COMPUTED),
 }
 """ONNX strategies by ``--style``, the preferred ones first; `AUTO` is the order of the table."""
 _FORMS: Final = {
     "pad": frozenset({PAD, COMPUTED}),
-    "attrs": frozenset({"onnx_pads_attribute", CEIL}),
+    "attrs": frozenset({"onnx_pads_attribute"}),
 }
-_BY_SIZE: Final = frozenset({COMPUTED, CEIL})
-"""The strategies whose amounts depend on the size that the model is run with."""
 
 
 _MAX_AMOUNT: Final = 2**31 - 1
@@ -137,7 +134,7 @@ def _decide(document: Document, site: PaddingSite, style: str, wishes: Wishes) -
     for name in usable:
         reason = STRATEGIES[name].refuse(document, site)
         if reason is None:
-            pads = None if name in _BY_SIZE else site.pads
+            pads = None if name == COMPUTED else site.lasting_pads
             return Edit(site, name, pads, _note(style, name, reasons))
         reasons.append(reason)
     telling = [reason for reason in reasons if not reason.startswith(VARYING)]

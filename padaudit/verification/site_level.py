@@ -219,7 +219,7 @@ def _fits(shape: Sequence[int], window: Window, edit: Edit) -> bool:
 def _unfolded(edit: Edit) -> tuple[Dim, ...]:
     """Return the size of what a folded Pad reads: amounts of "same" belong to what it gives."""
     site = edit.site
-    ahead = [sum(a) - sum(b) for a, b in zip(edit.pads or (), site.pads or (), strict=True)]
+    ahead = [sum(a) - sum(b) for a, b in zip(edit.pads or (), site.lasting_pads or (), strict=True)]
     return tuple(
         max(size - pad, 1) if isinstance(size, int) else size
         for size, pad in zip(site.input_size, ahead, strict=True)

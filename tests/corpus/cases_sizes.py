@@ -72,8 +72,8 @@ STRIDED = [
     ),
     conv("open-width-strided", (17, "W"), (4, 3), (17, 5), (17, 8), strides=[1, 2]),
     conv("open-1d", ("L",), (4,), (16,), (17,), (18,), (2,), strides=[3]),
-    conv("open-3d", ("D", 6, "W"), (2, 3, 4), (5, 6, 7), (4, 6, 8), strides=[3, 2, 2]),
-    conv("open-kernel-below-stride", HW, (1, 2), (8, 9), (9, 10), (5, 6), (4, 1), strides=[4, 5]),
+    conv("open-3d", ("D", 6, "W"), (2, 3, 3), (5, 6, 7), (4, 6, 8), strides=[3, 2, 2]),
+    conv("open-kernel-below-stride", HW, (1, 3), (8, 9), (9, 10), (5, 6), (4, 1), strides=[4, 5]),
     conv(
         "open-kernel-below-stride-lower",
         HW,
@@ -196,6 +196,35 @@ POOLS = [
     average("open-lp", HW, (3, 4), *POOLED, strides=[2, 3], op_type="LpPool", adds=(1, 1)),
     Case("open-nhwc-max", lambda: channels_last_max(HW, np.uint8, *POOLED, strides=[2, 3]), (1, 1)),
 ]
+LASTING = [
+    conv("lasting-2x4", HW, (2, 4), *SIZES, strides=[2, 2], adds=(1, 0)),
+    conv("lasting-odd-lower", HW, (3, 5), *SIZES, strides=[2, 2], mode="SAME_LOWER", adds=(1, 0)),
+    conv("lasting-below-stride", HW, (2, 1), *SIZES, strides=[5, 3], adds=(1, 0)),
+    conv("lasting-opset-8", HW, (2, 4), *SIZES, strides=[3, 2], adds=(1, 0), opset=8, ir=3),
+    conv("lasting-and-not", HW, (2, 3), *SIZES, strides=[2, 2]),
+    maximum("lasting-max-opset-8", HW, (2, 4), *POOLED, strides=[3, 2], opset=8, ir=3),
+    maximum("lasting-max-ceil-mode", HW, (2, 4), *POOLED, strides=[2, 2], ceil_mode=1),
+    average(
+        "lasting-average-counting-pads",
+        HW,
+        (4, 2),
+        *POOLED,
+        strides=[2, 3],
+        count_include_pad=1,
+        adds=(1, 0),
+    ),
+    average(
+        "lasting-average-opset-7",
+        HW,
+        (3, 5),
+        *POOLED,
+        strides=[2, 2],
+        mode="SAME_LOWER",
+        opset=7,
+        ir=3,
+    ),
+]
+"""Sizes are open, and still constant amounts are right for all of them."""
 QUANTIZED = [
     Case("open-qlinear-conv", lambda: qlinear(HW, (4, 3), *SIZES, strides=[3, 2]), (1, 1)),
     Case(
@@ -293,4 +322,4 @@ NETWORKS = [
         amounts={"conv": ((1, 2), (1, 1))},
     ),
 ]
-CASES = STRIDE_1 + STRIDED + POOLS + QUANTIZED + NETWORKS
+CASES = STRIDE_1 + STRIDED + POOLS + LASTING + QUANTIZED + NETWORKS

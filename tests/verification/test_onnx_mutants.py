@@ -600,12 +600,10 @@ SCENARIOS: dict[str, Scenario] = {
         "MaxPool", "onnx_computed_pad", {**COMPUTED, **LEAST},
         attributes(WINDOW, UPPER), sizes=OPEN,
     ),
-    "MaxPool, ceil_mode": Scenario(
-        "MaxPool", "onnx_ceil_mode",
-        {"no ceil_mode": set_attribute("ceil_mode", None),
-         "pads at the top": set_attribute("pads", [1, 0, 0, 0]),
-         "pads on the right": set_attribute("pads", [0, 0, 0, 1])},
-        attributes(UPPER, kernel_shape=[2, 2], strides=[2, 2]), "attrs", OPEN,
+    "MaxPool, pads for all sizes": Scenario(
+        "MaxPool", "onnx_pads_attribute",
+        {**ATTRIBUTE, **CEIL, "nothing at the bottom": set_attribute("pads", [0, 1, 0, 2])},
+        attributes(UPPER, kernel_shape=[2, 4], strides=[2, 2], ceil_mode=1), "attrs", OPEN,
     ),
     "NhwcMaxPool, pads": Scenario(
         f"{MICROSOFT}:NhwcMaxPool", "onnx_pads_attribute", {**ATTRIBUTE, **POOL_WINDOW},
@@ -640,13 +638,10 @@ SCENARIOS: dict[str, Scenario] = {
         "AveragePool", "onnx_computed_pad", {**COMPUTED, **ZEROS},
         attributes(WINDOW, UPPER, count_include_pad=1), sizes=OPEN,
     ),
-    "AveragePool, ceil_mode": Scenario(
-        "AveragePool", "onnx_ceil_mode",
-        {"no ceil_mode": set_attribute("ceil_mode", None),
-         "pads at the bottom": set_attribute("pads", [0, 0, 1, 0]),
-         "padding counted, with pads": both(set_attribute("pads", [0, 0, 1, 1]),
-                                            set_attribute("count_include_pad", 1))},
-        attributes(UPPER, kernel_shape=[2, 2], strides=[2, 2]), sizes=OPEN,
+    "AveragePool, pads for all sizes": Scenario(
+        "AveragePool", "onnx_pads_attribute",
+        {**ATTRIBUTE, **CEIL, "padding counted": set_attribute("count_include_pad", 1)},
+        attributes(UPPER, kernel_shape=[4, 2], strides=[2, 2]), sizes=OPEN,
     ),
     "LpPool, Pad": Scenario(
         "LpPool", "onnx_pad",
@@ -729,11 +724,11 @@ HARMLESS: dict[str, Sequence[str]] = {
     "MaxPool, computed": INSIDE,
     "MaxPool, pads": (*BEHIND, *FULL),
     "MaxPool, dilated": ("one more at the bottom",),
-    "MaxPool, ceil_mode": ("pads on the right",),  # what ceil_mode would add there
     "AveragePool": (*BEHIND, *FULL),
     "AveragePool, padding counted, Pad": (*BEHIND, *FULL),
     "AveragePool, padding counted, pads": (*BEHIND, *FULL),
-    "AveragePool, ceil_mode": ("pads at the bottom",),
+    "MaxPool, pads for all sizes": (),
+    "AveragePool, pads for all sizes": (),
     "LpPool, Pad": (*BEHIND, *FULL),
     "LpPool, pads": (*BEHIND, *FULL),
 }

@@ -28,14 +28,20 @@ def remove_attributes(node: NodeProto, names: Iterable[str]) -> None:
         del node.attribute[index]
 
 
-def clear_padding(node: NodeProto, site: PaddingSite) -> None:
+def clear_padding(node: NodeProto, site: PaddingSite | None = None) -> None:
     """Remove what a node says of its padding (NOTSET without pads is "valid").
 
-    ``ceil_mode`` has no meaning beside SAME. It gets none without it where no kernel is smaller
-    than its stride: windows fit exactly then. Elsewhere it is removed.
+    ``ceil_mode`` has no meaning beside SAME. It gets none without it where the amounts of a
+    site replace its mode and windows fit exactly: at a fixed size, where no kernel is smaller
+    than its stride. Elsewhere it is removed.
     """
+    mode = next((item.s for item in node.attribute if item.name == "auto_pad"), b"")
     remove_attributes(node, ["auto_pad", "pads"])
-    if site.implicit and not _fits_exactly(site.window):
+    if site is None:
+        same, exact = mode.startswith(b"SAME"), False
+    else:  # Its mode may come from the call of a function.
+        same, exact = site.implicit, site.pads is not None and _fits_exactly(site.window)
+    if same and not exact:
         remove_attributes(node, ["ceil_mode"])
 
 

@@ -12,7 +12,6 @@ from padaudit.rewriting.strategies import (
     keras_pad_operation,
     keras_same_padding,
     keras_zero_padding,
-    onnx_ceil_mode,
     onnx_computed_pad,
     onnx_fold_pad,
     onnx_pad,
@@ -57,14 +56,12 @@ KERAS_STRATEGIES: Final[dict[str, KerasStrategy]] = {
 }
 ONNX_STRATEGIES: Final[dict[str, OnnxStrategy]] = {
     "onnx_pad": onnx_pad,
-    "onnx_ceil_mode": onnx_ceil_mode,
     "onnx_computed_pad": onnx_computed_pad,
     "onnx_pads_attribute": onnx_pads_attribute,
     onnx_fold_pad.NAME: onnx_fold_pad,
 }
 STRATEGIES: Final[dict[str, Strategy]] = {
     "onnx_pad": onnx_pad,
-    "onnx_ceil_mode": onnx_ceil_mode,
     "onnx_computed_pad": onnx_computed_pad,
     "onnx_pads_attribute": onnx_pads_attribute,
 }

@@ -26,7 +26,7 @@ def fold(constants: Constants, graph: Graph, site: PaddingSite) -> Edit | None:
     pad = graph.producer(site.op.inputs[0])
     if pad is None or pad.op_type != "Pad" or pad.domain or site.family is not Family.CONV:
         return None
-    own = site.pads
+    own = site.lasting_pads
     if site.zero_point_input is not None or own is None or not _only_use(graph, pad):
         return None
     ahead = _amounts(constants, pad, site)

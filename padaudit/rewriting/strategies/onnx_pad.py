@@ -30,10 +30,11 @@ _NODE_METADATA_IR = 10
 
 def refuse(document: OnnxDocument, site: PaddingSite) -> str | None:
     """Return why an operator can't get a Pad with constant amounts, or None if it can."""
-    if site.pads is None:
+    pads = site.lasting_pads
+    if pads is None:
         return VARYING
     reason = contradiction(site)
-    if reason or not any(map(any, site.pads)):
+    if reason or not any(map(any, pads)):
         return reason
     return refuse_pad(document, site)
 

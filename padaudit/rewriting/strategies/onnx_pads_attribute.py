@@ -9,17 +9,21 @@ from padaudit.ir.site import Family, PaddingSite
 from padaudit.rewriting.edit import Edit
 from padaudit.rewriting.strategies.declared import VARYING, contradiction
 
+_VARYING_START = (
+    "its amounts at the start change with a size that is open; fix the size with --input-shape"
+)
 _POOLS = frozenset({Family.MAX_POOL, Family.AVG_POOL, Family.LP_POOL})
 
 
 def refuse(document: OnnxDocument, site: PaddingSite) -> str | None:
     """Return why an operator can't take a pads attribute, or None if it can."""
-    if site.pads is None or site.window is None:
-        return f"{VARYING}, and an attribute is a constant"
+    amounts = site.lasting_pads
+    if amounts is None or site.window is None:
+        return _VARYING_START if site.by_remainder else VARYING
     if site.family in _POOLS:
         kernel = site.window.kernel_shape
-        if any(max(pads) >= size for pads, size in zip(site.pads, kernel, strict=True)):
-            return f"runtimes refuse pads {site.pads} that are not smaller than the kernel {kernel}"
+        if any(max(pads) >= size for pads, size in zip(amounts, kernel, strict=True)):
+            return f"runtimes refuse pads {amounts} that are not smaller than the kernel {kernel}"
     if site.family is Family.TRANSPOSED_CONV:
         return contradiction(site) or _refuse_output_padding(site)
     return contradiction(site)
