@@ -40,6 +40,7 @@ class RewriteKeywords(TypedDict, total=False):
     hoist: str | None
     copy_data: bool
     open_sizes: str
+    architecture: Path | None
 
 
 def load(model: Any, input_shapes: Shapes = None) -> Loaded:
@@ -60,7 +61,9 @@ def load(model: Any, input_shapes: Shapes = None) -> Loaded:
     return loaded(_document(model), _shapes(input_shapes))
 
 
-def check(model: Any, input_shapes: Shapes = None) -> ModelReport:
+def check(
+    model: Any, input_shapes: Shapes = None, *, architecture: AnyPath | None = None
+) -> ModelReport:
     """Audit the padding of a model.
 
     Parameters
@@ -69,6 +72,8 @@ def check(model: Any, input_shapes: Shapes = None) -> ModelReport:
         What to audit; nothing of it is run.
     input_shapes : tuple or dict, optional
         Shape of the only input, or shapes by input name, batch axis first.
+    architecture : path, optional
+        The definition that a file of weights alone is of.
 
     Returns
     -------
@@ -80,7 +85,7 @@ def check(model: Any, input_shapes: Shapes = None) -> ModelReport:
     InputError
         If the file can't be used.
     """
-    document = _document(model)
+    document = _document(model, architecture)
     name = str(document.path or type(model).__name__)
     return check_document(document, _shapes(input_shapes), Selection(), name)
 
@@ -121,7 +126,9 @@ def rewrite(
     chosen = None if families is None else frozenset(families)
     options = Options(input_shapes=_shapes(input_shapes), families=chosen, **how)
     path = Path(source)
-    return rewrite_file(path, Path(target) if target else default_target(path), options)
+    return rewrite_file(
+        path, Path(target) if target else default_target(options.definition(path)), options
+    )
 
 
 def explicit(model: _Model, *, style: str = AUTO, input_shapes: Shapes = None) -> _Model:
@@ -192,9 +199,9 @@ def verify(
     return verify_files(Path(a), Path(b), _shapes(input_shapes), tolerance, timeout)
 
 
-def _document(model: Any) -> Document:
+def _document(model: Any, architecture: AnyPath | None = None) -> Document:
     if isinstance(model, str | PathLike):
-        return read_document(Path(model))
+        return read_document(Path(model), Path(architecture) if architecture else None)
     if type(model).__name__ == "ModelProto":
         from padaudit.formats.onnx.document import OnnxDocument
 

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 from padaudit.audit.findings import SEVERITIES, Finding, audit
 from padaudit.audit.selection import Selection
 from padaudit.audit.sites import find_sites
-from padaudit.errors import InputError
-from padaudit.formats.detect import MODEL_SUFFIXES, build_graph, read_document
+from padaudit.errors import InputError, MissingDependencyError
+from padaudit.formats.detect import (
+    MODEL_SUFFIXES,
+    TRANSLATED,
+    build_graph,
+    is_saved_model,
+    is_translated,
+    read_document,
+)
 from padaudit.formats.document import Document
 from padaudit.formats.guard import well_formed
 from padaudit.formats.shape_options import InputShapes
+from padaudit.formats.walk import model_files
 from padaudit.ir.site import PaddingSite
 from padaudit.rules.schema import Severity
 
@@ -31,13 +39,15 @@ class ModelReport:
     path : str
         The file as the user named it.
     format : str or None
-        ``keras-h5``, ``keras-v3`` or ``onnx``; None where the file could not be read.
+        See `padaudit.formats.document.Document`; None where the file could not be read.
     sites : tuple of PaddingSite
         Every padded operator, valid ones too.
     findings : tuple of Finding
         What the rules say.
     error : str or None
         Why the model could not be audited.
+    note : str
+        What else there is to say about how it was read, a clause.
     """
 
     path: str
@@ -45,6 +55,7 @@ class ModelReport:
     sites: tuple[PaddingSite, ...] = ()
     findings: tuple[Finding, ...] = ()
     error: str | None = None
+    note: str = ""
 
     @property
     def implicit(self) -> tuple[PaddingSite, ...]:
@@ -79,9 +90,23 @@ class CheckResult:
 
 
 def check_paths(
-    paths: Sequence[Path], input_shapes: InputShapes, selection: Selection
+    paths: Sequence[Path],
+    input_shapes: InputShapes,
+    selection: Selection,
+    architecture: Path | None = None,
 ) -> CheckResult:
     """Audit files, folders (walked) and globs; an unreadable model is a report of its own.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        What to audit; the folder of a SavedModel is a model.
+    input_shapes : InputShapes
+        Sizes that the user fixes.
+    selection : Selection
+        Which findings to report.
+    architecture : Path, optional
+        The definition that files of weights alone are of.
 
     Raises
     ------
@@ -91,15 +116,21 @@ def check_paths(
         If an input shape does not fit a model.
     """
     files = [file for path in paths for file in expand(path)]
-    return CheckResult(tuple(check_file(file, input_shapes, selection) for file in files))
+    return CheckResult(
+        tuple(check_file(file, input_shapes, selection, architecture) for file in files)
+    )
 
 
-def check_file(path: Path, input_shapes: InputShapes, selection: Selection) -> ModelReport:
+def check_file(
+    path: Path, input_shapes: InputShapes, selection: Selection, architecture: Path | None = None
+) -> ModelReport:
     """Audit one file; an error becomes part of the report."""
     try:
-        return check_document(read_document(path), input_shapes, selection, str(path))
-    except InputError as error:
+        document = read_document(path, architecture)
+        report = check_document(document, input_shapes, selection, str(path))
+    except (InputError, MissingDependencyError) as error:
         return ModelReport(str(path), None, error=str(error))
+    return replace(report, note=TRANSLATED) if is_translated(document) else report
 
 
 def check_document(
@@ -129,12 +160,10 @@ def expand(path: Path) -> Iterator[Path]:
     InputError
         If a folder holds no model, or a glob matches nothing.
     """
-    if path.is_dir():
-        found = sorted(
-            item for item in path.rglob("*") if item.suffix in MODEL_SUFFIXES and item.is_file()
-        )
+    if path.is_dir() and not is_saved_model(path):
+        found = list(model_files(path))
         if not found:
-            suffixes = ", ".join(sorted(MODEL_SUFFIXES))
+            suffixes = ", ".join(sorted((*MODEL_SUFFIXES, ".json")))
             raise InputError(path, f"the folder holds no model ({suffixes})", "name a model file")
         yield from found
     elif _GLOB & set(str(path)) and not path.exists():
@@ -142,6 +171,6 @@ def expand(path: Path) -> Iterator[Path]:
         if not matched:
             raise InputError(path, "the pattern matches nothing", "check the pattern")
         for item in matched:
-            yield from expand(item) if item.is_dir() else [item]
+            yield from expand(item)
     else:
         yield path

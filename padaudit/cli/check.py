@@ -10,7 +10,7 @@ from padaudit.audit.selection import Selection
 from padaudit.cli.clicks import click
 from padaudit.cli.config import load_config
 from padaudit.cli.console import complain, deliver, progress, remark, show
-from padaudit.cli.options import input_shape_option, timeout_option
+from padaudit.cli.options import architecture_option, input_shape_option, timeout_option
 from padaudit.formats.shape_options import InputShapes, parse_input_shapes
 from padaudit.report.line import Line
 
@@ -37,6 +37,7 @@ _FORMATS = ("full", "concise", "json")
     help="Run the models too, and rank findings by how far a port with padding=k//2 would be off.",
 )
 @input_shape_option
+@architecture_option
 @timeout_option
 def check(paths: tuple[Path, ...], **options: Any) -> int:
     """Report the padding of models: PATHS are files, folders or globs.
@@ -52,10 +53,13 @@ def check(paths: tuple[Path, ...], **options: Any) -> int:
     )
     shapes = parse_input_shapes(options["input_shape"])
     with progress("Reading models"):
-        result = check_paths(paths, shapes, selection)
+        result = check_paths(paths, shapes, selection, options["architecture"])
     if options["impact"]:
         result = _measured(result, shapes, options["timeout"])
     _report(result, options["output_format"], options["output_file"])
+    for model in result.models:
+        if model.note:
+            remark(f"{model.path}: {model.note}.")
     for error in result.errors:
         complain(error)
     if result.errors:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 from padaudit.cli.clicks import click
@@ -18,6 +19,16 @@ def input_shape_option(command: Command) -> Command:
         multiple=True,
         metavar="[NAME=]1,224,224,3",
         help="Fix the shape of an input, batch axis first (? leaves a size open).",
+    )(command)
+
+
+def architecture_option(command: Command) -> Command:
+    """Add ``--architecture``."""
+    return click.option(
+        "--architecture",
+        type=click.Path(path_type=Path, dir_okay=False),
+        metavar="MODEL.json",
+        help="The definition that a file of weights alone is of (model.to_json()).",
     )(command)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from padaudit.cli.clicks import click
 from padaudit.cli.console import deliver, progress, remark, show
-from padaudit.cli.options import input_shape_option, timeout_option
+from padaudit.cli.options import architecture_option, input_shape_option, timeout_option
 from padaudit.errors import UsageError
 from padaudit.formats.shape_options import parse_input_shapes
 from padaudit.verification.evidence import Status
@@ -68,6 +68,7 @@ if TYPE_CHECKING:
 @click.option("--output-format", type=click.Choice(("full", "json")), default="full")
 @click.option("-v", "--verbose", is_flag=True, help="List every site.")
 @input_shape_option
+@architecture_option
 @timeout_option
 def rewrite(model: Path, **options: Any) -> int:
     """Write MODEL with its implicit padding made explicit, and prove that nothing else changed.
@@ -93,9 +94,10 @@ def rewrite(model: Path, **options: Any) -> int:
         options["copy_data"],
         parse_families(options["families"]),
         options["open_sizes"],
+        options["architecture"],
     )
     how.validate()
-    target = _target(model, options["output"], options["in_place"])
+    target = _target(how.definition(model), options["output"], options["in_place"])
     as_json = options["output_format"] == "json"
     if options["diff"]:
         return _show_plan(model, target, how, as_json)

@@ -15,4 +15,8 @@ class Document(Protocol):
 
     @property
     def format(self) -> str:
-        """``keras-h5``, ``keras-v3``, ``keras-json`` or ``onnx``."""
+        """Return the format's name.
+
+        One of ``keras-h5``, ``keras-v3``, ``keras-json``, ``tfjs-layers``,
+        ``keras-saved-model`` and ``onnx``.
+        """

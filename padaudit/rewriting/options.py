@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from padaudit.errors import UsageError
 from padaudit.formats.shape_options import InputShapes
@@ -45,6 +46,8 @@ class Options:
     open_sizes : str
         What becomes of Keras layers whose amounts change with an open size: ``keep`` them, or
         ``layer``: put a `padaudit.keras.SamePadding` layer in front.
+    architecture : Path or None
+        The definition that a file of weights alone is of (Keras).
     """
 
     style: str = AUTO
@@ -59,6 +62,11 @@ class Options:
     copy_data: bool = False
     families: frozenset[str] | None = None
     open_sizes: str = "keep"
+    architecture: Path | None = None
+
+    def definition(self, source: Path) -> Path:
+        """Return the file whose definition is rewritten."""
+        return self.architecture or source
 
     @property
     def wishes(self) -> Wishes:

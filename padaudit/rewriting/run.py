@@ -9,7 +9,7 @@ from typing import Final
 
 from padaudit.audit.sites import find_sites
 from padaudit.errors import UsageError
-from padaudit.formats.detect import build_graph, read_document
+from padaudit.formats.detect import build_graph, is_saved_model, read_document
 from padaudit.formats.document import Document
 from padaudit.formats.guard import well_formed
 from padaudit.formats.shape_options import InputShapes
@@ -27,6 +27,8 @@ from padaudit.verification.evidence import Status, Verification
 SUFFIXES: Final = {
     "keras-h5": frozenset({".h5", ".hdf5", ".onnx"}),
     "keras-v3": frozenset({".keras", ".onnx"}),
+    "keras-json": frozenset({".json"}),
+    "tfjs-layers": frozenset({".json"}),
     "onnx": frozenset({".onnx"}),
 }
 """The output suffixes that each input format can be written to."""
@@ -108,6 +110,8 @@ def default_target(source: Path) -> Path:
     >>> default_target(Path("models/m.h5")).as_posix()
     'models/m.explicit.h5'
     """
+    if is_saved_model(source):
+        return source.parent / f"{source.name}.explicit.onnx"
     return source.parent / f"{source.stem}.explicit{source.suffix}"
 
 
@@ -147,7 +151,7 @@ def rewrite_file(source: Path, target: Path, options: Options) -> RewriteResult:
     """
     options.validate()
     model = prepared(source, options)
-    check_target(model, source, target, options.style)
+    check_target(model, options.definition(source), target, options.style)
     if model.document.format != "onnx" and target.suffix == ".onnx":
         from padaudit.rewriting.translate import rewrite_translated
 
@@ -185,7 +189,7 @@ def prepared(source: Path, options: Options) -> Loaded:
     InputError, UsageError
         See `load`; or if the model can't be converted or run.
     """
-    document = read_document(source)
+    document = _source_document(source, options)
     if document.format != "onnx":
         for given, name in ((options.opset, "--opset"), (options.hoist, "--hoist")):
             if given:
@@ -219,6 +223,15 @@ def planned(model: Loaded, options: Options) -> tuple[Plan, Applied, Mapping[str
         plan = make_plan(model.document, model.sites, options.style, options.wishes, model.graph)
         frozen = frozen_inputs(model, options)
         return plan, apply_plan(model.document, plan, model.graph, frozen), frozen
+
+
+def _source_document(source: Path, options: Options) -> Document:
+    """Read a definition; a SavedModel can only be written as ONNX, so it is read as that."""
+    if is_saved_model(source):
+        from padaudit.formats.keras.saved_model import translated
+
+        return translated(source)
+    return read_document(source, options.architecture)
 
 
 def frozen_inputs(model: Loaded, options: Options) -> Mapping[str, TensorInfo]:

@@ -1,10 +1,12 @@
-"""Keras files as data: the config out of ``.h5`` and ``.keras``, nothing deserialised."""
+"""The definition of a Keras model, and the ``.keras`` archive that holds one."""
 
 from __future__ import annotations
 
 import json
 import zipfile
 import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -15,8 +17,11 @@ CONFIG_MEMBER: Final = "config.json"
 WEIGHTS_MEMBER: Final = "model.weights.h5"
 MAX_CONFIG_BYTES: Final = 256 * 2**20
 MAX_MEMBERS: Final = 10_000
-_RETRAIN: Final = "save it again from Keras with model.save(...)"
-_WHOLE_MODEL: Final = "save the whole model with model.save(...) instead of save_weights(...)"
+MAX_RATIO: Final = 200
+_SMALL_BYTES: Final = 64 * 2**20
+SAVE_AGAIN: Final = "save it again from Keras with model.save(...)"
+FETCH_AGAIN: Final = "copy or download it again"
+CHECK_ORIGIN: Final = "check where it came from"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +33,7 @@ class KerasDocument:
     path : Path or None
         The file; None for a model that came from memory.
     format : str
-        ``keras-h5``, ``keras-v3`` or ``keras-json``.
+        ``keras-h5``, ``keras-v3``, ``keras-json``, ``tfjs-layers`` or ``keras-saved-model``.
     config : dict
         The model config, parsed and otherwise as written.
     keras_version : str or None
@@ -41,33 +46,6 @@ class KerasDocument:
     keras_version: str | None = None
 
 
-def read_h5(path: Path) -> KerasDocument:
-    """Read the definition of an HDF5 model.
-
-    Only attributes of the root group are read: no dataset, link or virtual file is followed.
-
-    Raises
-    ------
-    InputError
-        If the file is damaged, or holds weights without a model.
-    """
-    import h5py
-
-    try:
-        with h5py.File(path, "r") as file:
-            attributes = file.attrs
-            raw = attributes.get("model_config")
-            version = attributes.get("keras_version")
-            weights_only = "layer_names" in attributes or "layers" in file
-    except (OSError, RuntimeError, KeyError, ValueError, UnicodeDecodeError) as error:
-        cause = f"the HDF5 file is truncated or damaged ({_first_line(error)})"
-        raise InputError(path, cause, "copy or download it again") from error
-    if raw is None:
-        cause = "it holds weights without a model" if weights_only else "it is HDF5 but no model"
-        raise InputError(path, cause, _WHOLE_MODEL)
-    return KerasDocument(path, "keras-h5", parse_config(raw, path), _text(version))
-
-
 def read_archive(path: Path) -> KerasDocument:
     """Read the definition of a ``.keras`` archive (a zip with ``config.json``).
 
@@ -76,19 +54,32 @@ def read_archive(path: Path) -> KerasDocument:
     InputError
         If the archive is damaged or holds no model.
     LimitError
-        If it has too many members or its config is too large.
+        If it has too many members, unpacks to far more than it is, or its config is too large.
+    """
+    with opened_archive(path) as archive:
+        if CONFIG_MEMBER not in archive.namelist():
+            cause = f"the zip archive holds no {CONFIG_MEMBER}, so it is no Keras model"
+            raise InputError(path, cause, SAVE_AGAIN)
+        raw = _member(archive, CONFIG_MEMBER, path)
+        version = _version(archive, path)
+    return KerasDocument(path, "keras-v3", parse_config(raw, path), version)
+
+
+@contextmanager
+def opened_archive(path: Path) -> Iterator[zipfile.ZipFile]:
+    """Open a zip archive whose members are within limits.
+
+    Raises
+    ------
+    InputError
+        If the archive is damaged, wherever that shows.
+    LimitError
+        If it has too many members, or they are far larger than the archive.
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            members = archive.namelist()
-            if len(members) > MAX_MEMBERS:
-                cause = f"the archive has {len(members)} members (limit {MAX_MEMBERS})"
-                raise LimitError(path, cause, "check where it came from")
-            if CONFIG_MEMBER not in members:
-                cause = f"the zip archive holds no {CONFIG_MEMBER}, so it is no Keras model"
-                raise InputError(path, cause, _RETRAIN)
-            raw = _member(archive, CONFIG_MEMBER, path)
-            version = _version(archive, path)
+            _refuse_bombs(archive, path)
+            yield archive
     except (
         zipfile.BadZipFile,
         zlib.error,
@@ -98,36 +89,89 @@ def read_archive(path: Path) -> KerasDocument:
         RuntimeError,
         ValueError,
     ) as error:
-        cause = f"the archive is truncated or damaged ({_first_line(error)})"
-        raise InputError(path, cause, "copy or download it again") from error
-    return KerasDocument(path, "keras-v3", parse_config(raw, path), version)
+        cause = f"the archive is truncated or damaged ({first_line(error)})"
+        raise InputError(path, cause, FETCH_AGAIN) from error
+
+
+def _refuse_bombs(archive: zipfile.ZipFile, path: Path) -> None:
+    members = archive.infolist()
+    if len(members) > MAX_MEMBERS:
+        cause = f"the archive has {len(members)} members (limit {MAX_MEMBERS})"
+        raise LimitError(path, cause, CHECK_ORIGIN)
+    unpacked = sum(member.file_size for member in members)
+    if unpacked > max(_SMALL_BYTES, MAX_RATIO * path.stat().st_size):
+        cause = f"its members unpack to {unpacked >> 20} MiB, over {MAX_RATIO} times its size"
+        raise LimitError(path, cause, CHECK_ORIGIN)
 
 
 def parse_config(raw: str | bytes, path: Path | str) -> dict[str, Any]:
-    """Parse a model config.
+    """Parse a model config; a config that was encoded twice is decoded twice.
 
     Raises
     ------
     InputError
         If it is not JSON, or not an object.
     """
+    config = decoded(raw, path)
+    if not isinstance(config, dict):
+        raise InputError(path, "its model config is not an object", SAVE_AGAIN)
+    return config
+
+
+def decoded(raw: str | bytes, path: Path | str) -> Any:
+    """Decode JSON as long as it is text that was encoded again.
+
+    Raises
+    ------
+    InputError
+        If it is not JSON.
+    LimitError
+        If it is larger than `MAX_CONFIG_BYTES` or nested too deeply.
+    """
+    if len(raw) > MAX_CONFIG_BYTES:
+        cause = f"its model config is larger than {MAX_CONFIG_BYTES >> 20} MiB"
+        raise LimitError(path, cause, CHECK_ORIGIN)
     try:
-        config = json.loads(raw)
+        value = json.loads(raw)
+        while isinstance(value, str):
+            value = json.loads(value)
     except (ValueError, TypeError) as error:
-        cause = f"its model config is not valid JSON ({_first_line(error)})"
-        raise InputError(path, cause, _RETRAIN) from error
+        cause = f"its model config is not valid JSON ({first_line(error)})"
+        raise InputError(path, cause, SAVE_AGAIN) from error
     except RecursionError as error:
         cause = "its model config is nested too deeply"
-        raise LimitError(path, cause, "check where it came from") from error
-    if not isinstance(config, dict):
-        raise InputError(path, "its model config is not an object", _RETRAIN)
-    return config
+        raise LimitError(path, cause, CHECK_ORIGIN) from error
+    return value
+
+
+def plain(value: Any) -> str | None:
+    """Return a value of a file as text; None if there is none."""
+    if value is None:
+        return None
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, or its name."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def is_model(record: Any) -> bool:
+    """Tell whether a record is that of a Sequential or functional model."""
+    if not isinstance(record, Mapping) or not isinstance(record.get("class_name"), str):
+        return False
+    config = record.get("config")
+    if isinstance(config, Mapping):
+        config = config.get("layers")
+    return isinstance(config, list) and all(
+        isinstance(item, Mapping) and "class_name" in item for item in config
+    )
 
 
 def _member(archive: zipfile.ZipFile, name: str, path: Path) -> bytes:
     if archive.getinfo(name).file_size > MAX_CONFIG_BYTES:
         cause = f"{name} is larger than {MAX_CONFIG_BYTES >> 20} MiB"
-        raise LimitError(path, cause, "check where it came from")
+        raise LimitError(path, cause, CHECK_ORIGIN)
     # A lying header can't make this read more: at most the declared size is returned.
     with archive.open(name) as member:
         return member.read(MAX_CONFIG_BYTES)
@@ -136,14 +180,4 @@ def _member(archive: zipfile.ZipFile, name: str, path: Path) -> bytes:
 def _version(archive: zipfile.ZipFile, path: Path) -> str | None:
     if "metadata.json" not in archive.namelist():
         return None
-    return _text(parse_config(_member(archive, "metadata.json", path), path).get("keras_version"))
-
-
-def _text(value: Any) -> str | None:
-    if value is None:
-        return None
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    return plain(parse_config(_member(archive, "metadata.json", path), path).get("keras_version"))

@@ -36,6 +36,7 @@ _RENAMED: Final[dict[str, str]] = {
 }
 _KERNEL_PARTS: Final = (("nb_row", "nb_col"), ("kernel_dim1", "kernel_dim2", "kernel_dim3"))
 _DATA_FORMATS: Final[dict[str, str]] = {"tf": "channels_last", "th": "channels_first"}
+_SEQUENCES: Final = frozenset({"TensorShape", "__tuple__", "__list__"})
 _SPELLINGS: Final = ("padding", "border_mode")
 
 
@@ -59,7 +60,7 @@ def modern_config(layer_class: str, config: Mapping[str, Any]) -> dict[str, Any]
     config : Mapping
         The config as it stands in the file; it is not changed.
     """
-    modern = {_rename(key, layer_class): value for key, value in config.items()}
+    modern = {_rename(key, layer_class): plain_value(value) for key, value in config.items()}
     for parts in _KERNEL_PARTS:
         if all(part in config for part in parts):
             modern["kernel_size"] = [config[part] for part in parts]
@@ -69,6 +70,18 @@ def modern_config(layer_class: str, config: Mapping[str, Any]) -> dict[str, Any]
     if isinstance(modern.get("padding"), str):
         modern["padding"] = modern["padding"].lower()
     return modern
+
+
+def plain_value(value: Any) -> Any:
+    """Return a shape or tuple that was written as an object as a list.
+
+    >>> plain_value({"class_name": "TensorShape", "items": [None, 28, 28, 1]})
+    [None, 28, 28, 1]
+    """
+    if isinstance(value, Mapping) and value.get("class_name") in _SEQUENCES:
+        items = value.get("items")
+        return items if isinstance(items, list) else value
+    return value
 
 
 def padding_key(config: Mapping[str, Any]) -> str:

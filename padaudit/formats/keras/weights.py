@@ -167,7 +167,8 @@ def _sort_key(
 
 
 def _rename(group: Any, old: ModelSpec, new: ModelSpec) -> None:
-    keys = {name: (key, _keys(new)[name]) for name, key in _keys(old).items() if name in _keys(new)}
+    then = group_names(new)
+    keys = {name: (key, then[name]) for name, key in group_names(old).items() if name in then}
     inner = {layer.name: layer.model for layer in new.layers}
     for layer in old.layers:
         key = keys.get(layer.name, ("", ""))[0]
@@ -230,7 +231,7 @@ def _by_variables(
 
 def _leaf_groups(group: Any, spec: ModelSpec) -> Iterator[tuple[str, Any]]:
     """Yield the groups of all layers that are no models, in the order of the variables."""
-    keys, layers = _keys(spec), {layer.name: layer for layer in spec.layers}
+    keys, layers = group_names(spec), {layer.name: layer for layer in spec.layers}
     for name in layer_order(spec):
         if keys[name] not in group:
             continue
@@ -286,7 +287,7 @@ _FIXED_VARIABLES: Final = {
 """How many of a layer's own variables, the last ones, no optimizer changes."""
 
 
-def _keys(spec: ModelSpec) -> dict[str, str]:
+def group_names(spec: ModelSpec) -> dict[str, str]:
     """Return the group name of every layer: its class in snake case, counted."""
     classes = {layer.name: snake_case(layer.class_name) for layer in spec.layers}
     counts: dict[str, int] = {}

@@ -7,22 +7,26 @@ import json
 import shutil
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from padaudit.errors import InputError
 from padaudit.formats.keras.container import (
     CONFIG_MEMBER,
     WEIGHTS_MEMBER,
     KerasDocument,
+    opened_archive,
     read_archive,
-    read_h5,
 )
+from padaudit.formats.keras.hdf5 import CONFIG, opened, read_h5, write_text
+from padaudit.formats.keras.json_file import read_json, write_json
 from padaudit.formats.keras.weights import (
     Unmappable,
     order_changed,
     reorder_archive,
     reorder_h5,
 )
+
+_AS_ONNX: Final = "write ONNX instead (-o NAME.onnx)"
 
 
 def write_keras(document: KerasDocument, target: Path) -> None:
@@ -34,36 +38,34 @@ def write_keras(document: KerasDocument, target: Path) -> None:
     Raises
     ------
     InputError
-        If the document came from memory, so that there are no weights to take over.
+        If the document came from memory, so that there are no weights to take over, or from
+        a format that padaudit does not write.
     """
     if document.path is None:
         raise InputError("the model", "it has no file to take the weights from", "save it first")
+    writer = _WRITERS.get(document.format)
+    if writer is None:
+        cause = f"{document.format} is a format that padaudit does not write"
+        raise InputError(document.path, cause, _AS_ONNX)
     try:
-        if document.format == "keras-h5":
-            _write_h5(document, document.path, target)
-        else:
-            _write_archive(document, document.path, target)
+        writer(document, document.path, target)
     except Unmappable as error:
         cause = f"the rewrite would change the order in which Keras restores weights, and {error}"
-        raise InputError(document.path, cause, "write ONNX instead (-o NAME.onnx)") from error
+        raise InputError(document.path, cause, _AS_ONNX) from error
 
 
 def _write_h5(document: KerasDocument, source: Path, target: Path) -> None:
-    import h5py
-
     old = read_h5(source).config
     shutil.copyfile(source, target)
-    text = json.dumps(document.config)
-    with h5py.File(target, "r+") as file:
+    with opened(target, "r+") as file:
         reorder_h5(file, old, document.config)
-        was_bytes = isinstance(file.attrs["model_config"], bytes)
-        file.attrs["model_config"] = text.encode() if was_bytes else text
+        write_text(file.attrs, CONFIG, json.dumps(document.config))
 
 
 def _write_archive(document: KerasDocument, source: Path, target: Path) -> None:
     before = read_archive(source).config
     changed = order_changed(before, document.config)
-    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
+    with opened_archive(source) as old, zipfile.ZipFile(target, "w") as new:
         new.comment = old.comment
         for member in old.infolist():
             # zipfile writes large sizes into the copy of the header that it is given.
@@ -82,6 +84,14 @@ def _write_archive(document: KerasDocument, source: Path, target: Path) -> None:
                 shutil.copyfileobj(stream, out, 1 << 20)
 
 
+def _write_definition(document: KerasDocument, source: Path, target: Path) -> None:
+    """Write JSON; weights that Keras restores by position stand elsewhere, in the old order."""
+    by_position = document.format == "keras-json"
+    if by_position and order_changed(read_json(source).config, document.config):
+        raise Unmappable("they are in another file (rewrite the whole model of model.save)")
+    write_json(document, source, target)
+
+
 def _reordered(weights: bytes, old: dict[str, Any], new: dict[str, Any]) -> bytes:
     import h5py
 
@@ -89,3 +99,11 @@ def _reordered(weights: bytes, old: dict[str, Any], new: dict[str, Any]) -> byte
     with h5py.File(buffer, "r+") as file:
         reorder_archive(file, old, new)
     return buffer.getvalue()
+
+
+_WRITERS: Final = {
+    "keras-h5": _write_h5,
+    "keras-v3": _write_archive,
+    "keras-json": _write_definition,
+    "tfjs-layers": _write_definition,
+}
