@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import os
 import shutil
 import tempfile
@@ -143,6 +144,8 @@ def _data_to_copy(document: Document, home: Path, options: Options) -> list[tupl
     InputError
         If they are not to be copied, or can't be.
     """
+    if document.format == "tfjs-layers" and document.path is not None:
+        return _weights_to_copy(document.path, home)
     from padaudit.formats.onnx.external import data_copies
 
     source, locations = document.path, _locations(document)
@@ -153,6 +156,29 @@ def _data_to_copy(document: Document, home: Path, options: Options) -> list[tupl
         advice = "write the output into the same folder, or give --copy-data"
         raise InputError(source, cause, advice)
     return data_copies(source, locations, home)
+
+
+def _weights_to_copy(source: Path, home: Path) -> list[tuple[Path, Path]]:
+    """Return which weight files of a TensorFlow.js model the output's folder lacks.
+
+    Raises
+    ------
+    InputError
+        If the folder has other files of these names.
+    """
+    from padaudit.formats.keras.json_file import weight_files
+
+    if home.resolve() == source.resolve().parent:
+        return []
+    pairs = [(source.parent / name, home / name) for name in weight_files(source)]
+    for old, new in pairs:
+        if not old.is_file():
+            raise InputError(source, f"its weights '{old.name}' are missing", "copy them beside it")
+        if new.exists() and not filecmp.cmp(old, new, shallow=False):
+            raise InputError(
+                new, "the file is there already, with other content", "write elsewhere"
+            )
+    return [(old, new) for old, new in pairs if not new.exists()]
 
 
 def _copy_data(source: Path, target: Path, made: list[Path]) -> None:

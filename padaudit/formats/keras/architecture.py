@@ -65,6 +65,4 @@ def _stored_groups(file: Any) -> tuple[list[str], bool]:
 def _holds_any(group: Any) -> bool:
     import h5py
 
-    found: list[str] = []
-    group.visititems(lambda name, item: found.append(name) if isinstance(item, h5py.Dataset) else 0)
-    return bool(found)
+    return group.visititems(lambda _, item: isinstance(item, h5py.Dataset) or None) is not None

@@ -4,48 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import chain, count
 from typing import Any, Final
 
 from padaudit.formats.keras import dialect
+from padaudit.formats.keras.calls import (
+    Call,
+    ConfigError,
+    Node,
+    TensorRef,
+    parse_call,
+    plain_shape,
+    refs_in,
+)
+from padaudit.formats.keras.container import is_model
 
-MAX_INDEX: Final = 4096
-"""How many calls and outputs of one layer a config may speak of."""
+_OWN_CLASS: Final = "audit an ONNX export of it, or save it as keras.Model(inputs, outputs)"
 
 Path = tuple[str | int, ...]
 """Where a record stands in the config: the keys and indices that lead to it."""
-
-
-class ConfigError(Exception):
-    """The config is not what Keras writes; ``layer`` names where."""
-
-    def __init__(self, cause: str, layer: str | None = None) -> None:
-        super().__init__(cause)
-        self.cause, self.layer = cause, layer
-
-
-Node = tuple[str, int]
-"""One call of a layer: its name and the call's index."""
-
-
-@dataclass(frozen=True, slots=True)
-class TensorRef:
-    """One use of a layer's output: (layer name, call index, output index).
-
-    ``shape`` is what Keras 3 recorded for it (None where the file holds none).
-    """
-
-    layer: str
-    call: int
-    output: int
-    shape: tuple[int | None, ...] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One call of a layer: its tensor arguments and the rest."""
-
-    inputs: tuple[TensorRef, ...]
-    arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +43,8 @@ class LayerSpec:
         The input shape that Keras 3 recorded when it built the layer.
     model : Mapping or None
         The layer's record where the layer is itself a model.
+    inner : tuple
+        The records of other layers in its config, and where they stand.
     """
 
     name: str
@@ -75,6 +54,7 @@ class LayerSpec:
     calls: tuple[Call, ...]
     built_shape: tuple[int | None, ...] | None = None
     model: Mapping[str, Any] | None = field(default=None, repr=False)
+    inner: tuple[tuple[Path, Mapping[str, Any]], ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +88,10 @@ def parse_model(record: Mapping[str, Any], path: Path = ()) -> ModelSpec:
     layers_path: Path = (*path, "config", "layers")
     if isinstance(config, list):
         config, layers_path = {"layers": config}, (*path, "config")
-    if not isinstance(config, Mapping) or not isinstance(config.get("layers"), list):
-        raise ConfigError(f"{record.get('class_name', 'the model')} has no list of layers")
+    if not isinstance(config, Mapping):
+        raise ConfigError(f"{record.get('class_name', 'the model')} has no config")
+    if not isinstance(config.get("layers"), list):
+        return _composed(record, config, path)
     records = [_mapping(item, "a layer") for item in config["layers"]]
     name = str(config.get("name") or record.get("name") or "model")
     if "output_layers" in config and "input_layers" in config:
@@ -138,10 +120,45 @@ def _functional(
         name,
         False,
         layers,
-        tuple(_refs(config["input_layers"])),
-        tuple(_refs(config["output_layers"])),
+        tuple(refs_in(config["input_layers"])),
+        tuple(refs_in(config["output_layers"])),
         path,
     )
+
+
+def _composed(record: Mapping[str, Any], config: Mapping[str, Any], path: Path) -> ModelSpec:
+    """Return a model of a class of its own as one layer that holds what its config names."""
+    layer = _layer({**record, "inbound_nodes": []}, path)
+    if not layer.inner:
+        cause = (
+            f"{layer.class_name} is a model class of its own: "
+            "the file tells its settings, but not its layers"
+        )
+        raise ConfigError(cause, advice=_OWN_CLASS)
+    source = TensorRef(f"{layer.name}_input", 0, 0)
+    given = LayerSpec(source.layer, "InputLayer", {}, (), ())
+    called = replace(layer, calls=(Call((source,)),))
+    result = TensorRef(layer.name, 0, 0)
+    return ModelSpec(layer.name, False, (given, called), (source,), (result,), path)
+
+
+def inner_records(config: Any, path: Path = ()) -> Iterator[tuple[Path, Mapping[str, Any]]]:
+    """Yield the records of layers and models anywhere in a config, and where they stand.
+
+    What has a class and a name is a layer; initializers and the like have none.
+    """
+    items: Any = ()
+    if isinstance(config, Mapping):
+        inner = config.get("config")
+        named = isinstance(inner, Mapping) and isinstance(inner.get("name"), str)
+        if isinstance(config.get("class_name"), str) and (named or is_model(config)):
+            yield path, config
+            return
+        items = config.items()
+    elif isinstance(config, list):
+        items = enumerate(config)
+    for key, value in items:
+        yield from inner_records(value, (*path, key))
 
 
 def _sequential(
@@ -150,6 +167,7 @@ def _sequential(
     parsed = [_layer(record, (*at, index), index) for index, record in enumerate(records)]
     if not parsed:
         raise ConfigError("the model has no layers")
+    parsed = _renamed(parsed)
     layers: list[LayerSpec] = []
     if parsed[0].class_name != "InputLayer":
         layers.append(_implied_input(parsed[0], config))
@@ -157,9 +175,20 @@ def _sequential(
         previous = (TensorRef(layers[-1].name, 0, 0),) if layers else ()
         calls = () if spec.class_name == "InputLayer" else (Call(previous),)
         layers.append(replace(spec, calls=calls))
-    _refuse_duplicates(tuple(layers))
     first, last = (TensorRef(layer.name, 0, 0) for layer in (layers[0], layers[-1]))
     return ModelSpec(name, True, tuple(layers), (first,), (last,), path)
+
+
+def _renamed(layers: list[LayerSpec]) -> list[LayerSpec]:
+    """Give layers of one name, which a Sequential of Keras 1 may have, names of their own."""
+    seen: set[str] = set()
+    renamed = []
+    for layer in layers:
+        names = chain([layer.name], (f"{layer.name}#{number}" for number in count(2)))
+        name = next(name for name in names if name not in seen)
+        seen.add(name)
+        renamed.append(replace(layer, name=name))
+    return renamed
 
 
 def _implied_input(first: LayerSpec, config: Mapping[str, Any]) -> LayerSpec:
@@ -185,16 +214,20 @@ def _declared_input(layer: LayerSpec) -> Any:
 def _layer(record: Mapping[str, Any], path: Path, index: int = 0) -> LayerSpec:
     raw_class = record.get("class_name")
     config = record.get("config")
-    model = record if isinstance(config, list) or "layers" in (config or {}) else None
+    model = record if is_model(record) else None
     if isinstance(config, list):
         config = {"layers": config}
     if not isinstance(raw_class, str) or not isinstance(config, Mapping):
         raise ConfigError("a layer has no class_name or no config", str(record.get("name", "?")))
     short = dialect.class_name(raw_class)
     name = str(record.get("name") or config.get("name") or f"{short.lower()}_{index + 1}")
-    calls = tuple(_call(node, name) for node in _nodes(record, name))
+    calls = tuple(parse_call(node, name) for node in _nodes(record, name))
     settings = dialect.modern_config(short, config)
-    return LayerSpec(name, short, settings, path, calls, _built_shape(record), model)
+    built = _built_shape(record)
+    if model is not None:
+        return LayerSpec(name, short, settings, path, calls, built, model)
+    inner = tuple(inner_records(config, (*path, "config")))
+    return LayerSpec(name, short, settings, path, calls, built, inner=inner)
 
 
 def _nodes(record: Mapping[str, Any], name: str) -> list[Any]:
@@ -206,93 +239,7 @@ def _nodes(record: Mapping[str, Any], name: str) -> list[Any]:
 
 def _built_shape(record: Mapping[str, Any]) -> tuple[int | None, ...] | None:
     build = record.get("build_config")
-    return _plain_shape(build.get("input_shape")) if isinstance(build, Mapping) else None
-
-
-def _plain_shape(value: Any) -> tuple[int | None, ...] | None:
-    if isinstance(value, list) and all(item is None or isinstance(item, int) for item in value):
-        return tuple(value)
-    return None
-
-
-def _call(node: Any, layer: str) -> Call:
-    if isinstance(node, Mapping):
-        arguments = {str(i): arg for i, arg in enumerate(node.get("args") or [])}
-        # Keras walks keyword arguments by name, and orders layers by that walk.
-        arguments |= dict(sorted((node.get("kwargs") or {}).items()))
-        given = tuple(ref for value in arguments.values() for ref in _keras3_refs(value))
-        others = {key: arg for key, arg in arguments.items() if not any(_keras3_refs(arg))}
-        return Call(given, others)
-    if not isinstance(node, list):
-        raise ConfigError("a call of the layer is neither a list nor an object", layer)
-    return _listed_call(node, layer)
-
-
-def _listed_call(node: list[Any], layer: str) -> Call:
-    """Read a call of Keras 1 or 2: a list of [layer, call, output, keyword arguments]."""
-    refs: list[TensorRef] = []
-    plain: dict[str, Any] = {}
-    for item in [node] if _is_ref(node) else node:
-        if not isinstance(item, list) or len(item) < 3:
-            raise ConfigError("a call of the layer names no tensor", layer)
-        if item[0] != "_CONSTANT_VALUE":
-            refs.append(_ref(item))
-        for key, value in (item[3] if len(item) > 3 and isinstance(item[3], dict) else {}).items():
-            nested = list(_keyword_refs(value))
-            refs.extend(nested)
-            if not nested:
-                plain[key] = value
-    return Call(tuple(refs), plain)
-
-
-def _keras3_refs(value: Any) -> Iterator[TensorRef]:
-    if isinstance(value, list):
-        for item in value:
-            yield from _keras3_refs(item)
-    elif isinstance(value, Mapping):
-        if value.get("class_name") != "__keras_tensor__":
-            for item in value.values():
-                yield from _keras3_refs(item)
-            return
-        inner = _mapping(value.get("config"), "a tensor")
-        history = inner.get("keras_history")
-        if not isinstance(history, list) or not _is_ref(history):
-            raise ConfigError("a tensor has no keras_history")
-        yield replace(_ref(history), shape=_plain_shape(inner.get("shape")))
-
-
-def _keyword_refs(value: Any) -> Iterator[TensorRef]:
-    if _is_ref(value):
-        yield _ref(value)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _keyword_refs(item)
-
-
-def _is_ref(value: Any) -> bool:
-    return (
-        isinstance(value, list)
-        and len(value) in (3, 4)
-        and isinstance(value[0], str)
-        and isinstance(value[1], int)
-        and isinstance(value[2], int)
-    )
-
-
-def _ref(value: list[Any]) -> TensorRef:
-    if not (0 <= value[1] <= MAX_INDEX and 0 <= value[2] <= MAX_INDEX):
-        raise ConfigError(f"call {value[1]}, output {value[2]} of it makes no sense", value[0])
-    return TensorRef(str(value[0]), int(value[1]), int(value[2]))
-
-
-def _refs(value: Any) -> Iterator[TensorRef]:
-    if _is_ref(value):
-        yield _ref(value)
-    elif isinstance(value, list | dict):
-        # Keras flattens named inputs and outputs by their names.
-        ordered = (value[key] for key in sorted(value)) if isinstance(value, dict) else value
-        for item in ordered:
-            yield from _refs(item)
+    return plain_shape(build.get("input_shape")) if isinstance(build, Mapping) else None
 
 
 def _mapping(value: Any, what: str) -> Mapping[str, Any]:

@@ -107,7 +107,9 @@ def write_text(attributes: Any, name: str, text: str) -> None:
     elif isinstance(old, np.ndarray):
         attributes[name] = np.array(data).reshape((1,) * old.ndim)
     else:
-        attributes[name] = data if isinstance(old, bytes) else text
+        # A fixed-length attribute stands in the object's header, which is small.
+        fixed = isinstance(old, bytes) and len(data) <= _CHUNK
+        attributes[name] = np.bytes_(data) if fixed else text
 
 
 def _parts(attributes: Any, name: str) -> list[str]:

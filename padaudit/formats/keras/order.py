@@ -13,7 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from padaudit.formats.keras.config import ModelSpec, Node, call_offsets, ref_node
+from padaudit.formats.keras.calls import Node
+from padaudit.formats.keras.config import ModelSpec, call_offsets, ref_node
 
 
 def layer_order(spec: ModelSpec) -> tuple[str, ...]:

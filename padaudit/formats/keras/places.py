@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from padaudit.formats.keras.config import Path
 from padaudit.formats.keras.read import LayerOrigin
 from padaudit.ir.graph import Graph
 from padaudit.ir.op import Op
@@ -45,6 +46,20 @@ class Place:
     def source(self) -> str:
         """The tensor that ``op`` reads."""
         return self.op.inputs[0]
+
+
+def in_graph(path: Path) -> bool:
+    """Tell whether a record stands in the list of layers of a model, all the way up.
+
+    >>> in_graph(("config", "layers", 3)), in_graph(("config", "layers", 3, "config", "conv"))
+    (True, False)
+    """
+    while path:
+        length = 3 if path[:2] == ("config", "layers") else 2
+        if path[0] != "config" or len(path) < length or not isinstance(path[length - 1], int):
+            return False
+        path = path[length:]
+    return True
 
 
 def places(graph: Graph) -> Mapping[int, Place]:

@@ -7,18 +7,16 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from padaudit.errors import InputError, LimitError
+from padaudit.formats.keras.calls import Call, ConfigError, TensorRef
 from padaudit.formats.keras.config import (
-    Call,
-    ConfigError,
     LayerSpec,
     ModelSpec,
     Path,
-    TensorRef,
     call_offsets,
     parse_model,
     ref_node,
 )
-from padaudit.formats.keras.container import KerasDocument
+from padaudit.formats.keras.container import SAVE_AGAIN, KerasDocument, is_model
 from padaudit.formats.keras.shapes import infer_shapes
 from padaudit.formats.keras.shapes.rule import LayerCall, ShapeUnknown
 from padaudit.formats.shape_options import InputShapes
@@ -29,7 +27,10 @@ from padaudit.ir.tensor import TensorInfo
 
 MAX_DEPTH: Final = 32
 _DISTRIBUTED: Final = "TimeDistributed"
-_WRAPPERS: Final = frozenset({_DISTRIBUTED, "Bidirectional"})
+_CALLED: Final = frozenset({_DISTRIBUTED, "Bidirectional"})
+_TRANSPARENT: Final = frozenset({"SpectralNormalization", "WeightNormalization"})
+"""Wrappers that call their layer on what they are given, and return what it returns."""
+WRAPPERS: Final = _CALLED | _TRANSPARENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +63,8 @@ def read_graph(document: KerasDocument, input_shapes: InputShapes) -> Graph:
         spec = parse_model(document.config)
         return _Builder(str(where), input_shapes).build(spec)
     except ConfigError as error:
-        advice = "save it again from Keras with model.save(...)"
-        raise InputError(
-            where, f"invalid Keras config: {error.cause}", advice, error.layer
-        ) from error
+        cause = error.cause if error.advice else f"invalid Keras config: {error.cause}"
+        raise InputError(where, cause, error.advice or SAVE_AGAIN, error.layer) from error
 
 
 class _Builder:
@@ -137,8 +136,12 @@ class _Builder:
             inner = self.model(parse_model(layer.model, layer.path), inputs, depth + 1)
             graph.nest(op.name, "", inner)
             return [inner.tensor(name) for name in inner.outputs]
-        if layer.class_name in _WRAPPERS:
+        if layer.class_name in _CALLED:
             return self._wrapper(graph, op, layer, inputs, depth)
+        if layer.inner:
+            results = self._inner(graph, op, layer, inputs, depth)
+            if results is not None:
+                return results
         return _apply_rule(layer, layer.calls[op.origin.call], inputs, len(op.outputs))
 
     def _wrapper(
@@ -156,6 +159,24 @@ class _Builder:
         inner = self.model(spec, frames, depth + 1)
         graph.nest(op.name, "", inner)
         return [_add_time(inner.tensor(name), inputs[0]) for name in inner.outputs]
+
+    def _inner(
+        self, graph: Graph, op: Op, layer: LayerSpec, inputs: list[TensorInfo], depth: int
+    ) -> list[TensorInfo] | None:
+        """Nest the layers in a layer's config; return its outputs where they are theirs."""
+        hidden = TensorInfo(None, cause=f"{_describe(layer)} alone knows what it hands to them")
+        passes = layer.class_name in _TRANSPARENT
+        for path, record in layer.inner:
+            if is_model(record):
+                spec = parse_model(record, path)
+                given = [_own_shape(spec, ref, hidden) for ref in spec.inputs]
+            else:
+                wrapped = {"config": {"name": layer.name, "layers": [record]}}
+                spec, given = _rebase(parse_model(wrapped), path), inputs if passes else [hidden]
+            label = "" if len(layer.inner) == 1 else ".".join(map(str, path[len(layer.path) + 1 :]))
+            inner = self.model(spec, given, depth + 1)
+            graph.nest(op.name, label, inner)
+        return [inner.tensor(name) for name in inner.outputs] if passes else None
 
     def _bidirectional(
         self, record: Mapping[str, Any], layer: LayerSpec, inputs: list[TensorInfo], outputs: int
@@ -281,6 +302,13 @@ def _double_last(info: TensorInfo) -> TensorInfo:
     if not info.shape or not isinstance(info.shape[-1], int):
         return info
     return TensorInfo((*info.shape[:-1], info.shape[-1] * 2))
+
+
+def _own_shape(spec: ModelSpec, ref: TensorRef, hidden: TensorInfo) -> TensorInfo:
+    """Return the shape that a model declares for an input, where nobody hands it one."""
+    layer = next((item for item in spec.layers if item.name == ref.layer), None)
+    declared = _declared(layer, spec.name)
+    return hidden if declared.shape is None else declared
 
 
 def _rebase(spec: ModelSpec, path: Path) -> ModelSpec:

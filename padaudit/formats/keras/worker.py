@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
+from padaudit.formats.keras.loading import load_model
 from padaudit.verification.worker import load_arrays, save_arrays, write_record
 
 TASK_FILE: Final = "tasks.json"
@@ -82,7 +83,7 @@ def _carry_out(folder: Path, index: int, task: Task, file: TaskFile) -> TaskResu
 
     runtime = f"Keras {keras.__version__}, TensorFlow {tensorflow.__version__} CPU"
     try:
-        model = keras.models.load_model(task.model, compile=False, safe_mode=True)
+        model = load_model(Path(task.model))
     except Exception as error:
         # Whatever Keras raises here says that it can't load the file.
         return TaskResult(runtime, load_error=_one_line(error))

@@ -10,7 +10,8 @@ from typing import Any
 from padaudit.formats.keras.container import KerasDocument
 from padaudit.formats.keras.edit import record_at
 from padaudit.formats.keras.flow import Flow
-from padaudit.formats.keras.places import Place
+from padaudit.formats.keras.places import Place, in_graph
+from padaudit.formats.keras.read import WRAPPERS
 from padaudit.formats.keras.records import Record, custom, time_distributed
 from padaudit.formats.keras.signs import Signs
 from padaudit.ir.site import PaddingSite
@@ -106,6 +107,9 @@ def not_kerass_own(case: KerasCase) -> str | None:
     """Return why nothing is known of a layer's padding, or None if it is one of Keras's."""
     if custom(case.record) or custom(case.host):
         return "it is a custom layer, whose padding only its own code knows"
+    held = case.site.op.origin.path != case.place.origin.path
+    if not in_graph(case.place.origin.path) or (held and case.place.op.op_type not in WRAPPERS):
+        return "it is inside a custom layer, whose code alone knows what it is called on"
     return None
 
 
