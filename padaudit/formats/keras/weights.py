@@ -245,7 +245,7 @@ def keyed_groups(
     group: Any, spec: ModelSpec, outermost: str = ""
 ) -> Iterator[tuple[str, str, str, Any]]:
     """Yield outermost layer, layer, class in snake case and weight group of a ``.keras`` file."""
-    keys, layers = _keys(spec), {layer.name: layer for layer in spec.layers}
+    keys, layers = group_names(spec), {layer.name: layer for layer in spec.layers}
     for name in layer_order(spec):
         if keys[name] not in group:
             continue
