@@ -78,7 +78,7 @@ def _changed(old: ModelSpec, new: ModelSpec) -> bool:
 
 def _counted_anew(old: ModelSpec, new: ModelSpec) -> bool:
     """Tell whether new layers of a class that may hold weights shift the count of old ones."""
-    before, after = _keys(old), _keys(new)
+    before, after = group_names(old), group_names(new)
     wrappers = {layer.name for layer in old.layers if layer.class_name == _WRAPPER}
     return any(name in wrappers and before[name] != after.get(name) for name in before)
 
