@@ -89,7 +89,7 @@ def parse_model(record: Mapping[str, Any], path: Path = ()) -> ModelSpec:
     if isinstance(config, list):
         config, layers_path = {"layers": config}, (*path, "config")
     if not isinstance(config, Mapping):
-        raise ConfigError(f"{record.get('class_name', 'the model')} has no config")
+        raise ConfigError(f"{record.get('class_name', 'the model')} has no list of layers")
     if not isinstance(config.get("layers"), list):
         return _composed(record, config, path)
     records = [_mapping(item, "a layer") for item in config["layers"]]
