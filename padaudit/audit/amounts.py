@@ -132,13 +132,12 @@ def _window_output(site: PaddingSite, window: Window, axis: int, pads: AxisAmoun
     size, inferred = site.input_size[axis], site.output_size[axis]
     if isinstance(size, int) and site.implicit and site.padding is not Padding.CAUSAL:
         return amounts.same_output(size, window.strides[axis])
+    kernel, stride, dilation = _axis(window, axis)
+    rounds_up = bool(site.op.attributes.get("ceil_mode"))
+    if isinstance(size, int) and isinstance(pads, tuple) and not rounds_up:
+        return amounts.window_output(size, kernel, stride, dilation, pads)
     if isinstance(inferred, int):
         return inferred
-    kernel, stride, dilation = _axis(window, axis)
-    if isinstance(size, int) and isinstance(pads, tuple):
-        if site.op.attributes.get("ceil_mode"):
-            return inferred
-        return amounts.window_output(size, kernel, stride, dilation, pads)
     if site.implicit:
         form = f"ceil({{}}/{stride})" if stride > 1 else "{}"
         return map_dim(size, lambda n: amounts.same_output(n, stride), form)

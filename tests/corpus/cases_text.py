@@ -13,9 +13,9 @@ WIDE, TALL = ints((3, 2, 3, 4), 1), ints((2, 3, 5, 2), 2)
 LOCAL = '<domain: "local", opset_import: ["" : 17, "local" : 1, "com.microsoft" : 1]>'
 
 
-def read(text: str, **weights: Array) -> ModelProto:
-    """Return a model of opset 17 from its graph and functions."""
-    imports = '"" : 17, "local" : 1, "com.microsoft" : 1'
+def read(text: str, opset: int = 17, **weights: Array) -> ModelProto:
+    """Return a model from its graph and functions."""
+    imports = f'"" : {opset}, "local" : 1, "com.microsoft" : 1'
     model = parser.parse_model(f"<ir_version: 8, opset_import: [{imports}]>\n{text}")
     model.graph.initializer.extend(
         numpy_helper.from_array(values, name) for name, values in weights.items()
@@ -145,7 +145,38 @@ def behind_a_sparse_weight() -> Built:
     return Built(proto, [Run({"x": data}, [golden.conv(first, TALL, strides=[2, 2])])])
 
 
+def wrong_declaration() -> Built:
+    """Return a Conv whose declared output size is not its size; onnxruntime only warns."""
+    text = """
+    g (float[1, 2, 19, 18] x) => (float[1, 3, 7, 5] y) {
+      y = Conv <auto_pad = "SAME_UPPER", strides = [2, 3]> (x, w)
+    }
+    """
+    data = ints(SHAPE)
+    return Built(read(text, w=WIDE), [Run({"x": data}, [golden.conv(data, WIDE, strides=[2, 3])])])
+
+
+def norm_of_opset_1() -> Built:
+    """Return an LpPool whose p is a float, for which onnxruntime has no kernel."""
+    text = """
+    g (float[1, 2, 19, 18] x) => (float[1, 2, 10, 6] y) {
+      y = LpPool <auto_pad = "SAME_LOWER", kernel_shape = [2, 5], strides = [2, 3], p = 3.0> (x)
+    }
+    """
+    return Built(read(text, opset=1))
+
+
+PROVEN = {"verify": "site"}
 CASES = [
+    Case("declared-size-is-wrong", wrong_declaration, (1, 0), options=PROVEN),
+    Case(
+        "lp-opset-1",
+        norm_of_opset_1,
+        (0, 0),
+        amounts={"LpPool_0": ((1, 0), (1, 1))},
+        runtime="none",
+        options=PROVEN,
+    ),
     Case("function-of-two-open-kernels", function_of_two_open_kernels, (2, 2)),
     Case("function-body-of-attributes", branches_of_attributes, runtime="reference"),
     Case(
