@@ -41,6 +41,8 @@ class RewriteKeywords(TypedDict, total=False):
     copy_data: bool
     open_sizes: str
     architecture: Path | None
+    layout: str
+    trust_model: bool
 
 
 def load(model: Any, input_shapes: Shapes = None) -> Loaded:

@@ -54,7 +54,19 @@ if TYPE_CHECKING:
     is_flag=True,
     help="ONNX: run the model once to learn sizes that shape inference loses.",
 )
-@click.option("--opset", type=int, metavar="N", help="ONNX: convert to this opset first.")
+@click.option("--opset", type=int, metavar="N", help="ONNX output: the opset it is to have.")
+@click.option(
+    "--layout",
+    type=click.Choice(("keep", "nhwc", "nchw")),
+    default="keep",
+    show_default=True,
+    help="Keras to ONNX: where images have their channels in the inputs and outputs.",
+)
+@click.option(
+    "--trust-model",
+    is_flag=True,
+    help="Let tf-keras load the model (Keras 2 files); that may run code the model holds.",
+)
 @click.option("--copy-data", is_flag=True, help="ONNX: copy external data to the output's folder.")
 @click.option(
     "--open-sizes",
@@ -95,6 +107,8 @@ def rewrite(model: Path, **options: Any) -> int:
         parse_families(options["families"]),
         options["open_sizes"],
         options["architecture"],
+        layout=options["layout"],
+        trust_model=options["trust_model"],
     )
     how.validate()
     target = _target(how.definition(model), options["output"], options["in_place"])

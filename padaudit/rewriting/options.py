@@ -12,6 +12,7 @@ from padaudit.rewriting.plan import AUTO, Wishes
 
 HOISTS = ("asymmetric", "all")
 OPEN_SIZES = ("keep", "layer")
+LAYOUTS = ("keep", "nhwc", "nchw")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class Options:
     observe : bool
         Whether the model is run once to learn sizes that inference loses (ONNX).
     opset : int or None
-        The opset to convert the model to before anything else (ONNX).
+        The opset of the output: ONNX models are converted to it before anything else.
     hoist : str or None
         ``asymmetric`` or ``all``: explicit pads of convolutions go into Pad nodes (ONNX).
     copy_data : bool
@@ -48,6 +49,10 @@ class Options:
         ``layer``: put a `padaudit.keras.SamePadding` layer in front.
     architecture : Path or None
         The definition that a file of weights alone is of (Keras).
+    layout : str
+        ``nhwc``, ``nchw`` or ``keep``: where images have their channels (Keras to ONNX).
+    trust_model : bool
+        Whether Keras may run code that the model brings with it (tf-keras loads it).
     """
 
     style: str = AUTO
@@ -67,6 +72,9 @@ class Options:
     def definition(self, source: Path) -> Path:
         """Return the file whose definition is rewritten."""
         return self.architecture or source
+
+    layout: str = "keep"
+    trust_model: bool = False
 
     @property
     def wishes(self) -> Wishes:
@@ -96,6 +104,8 @@ class Options:
             raise UsageError(f"--open-sizes: there are {' and '.join(OPEN_SIZES)}")
         if self.hoist and self.style == "attrs":
             raise UsageError("--hoist makes Pad nodes of pads; it excludes --style attrs")
+        if self.layout not in LAYOUTS:
+            raise UsageError(f"--layout is one of {', '.join(LAYOUTS)}, not '{self.layout}'")
         if self.freeze and not self.input_shapes:
             raise UsageError("--freeze writes the sizes of --input-shape; give it")
 

@@ -150,7 +150,7 @@ def rewrite_file(source: Path, target: Path, options: Options) -> RewriteResult:
         If Keras is to be translated to ONNX and the packages for it are missing.
     """
     options.validate()
-    model = prepared(source, options)
+    model = prepared(source, options, target)
     check_target(model, options.definition(source), target, options.style)
     if model.document.format != "onnx" and target.suffix == ".onnx":
         from padaudit.rewriting.translate import rewrite_translated
@@ -176,13 +176,27 @@ def plan_file(source: Path, target: Path, options: Options) -> RewriteResult:
         If the options do not fit the model.
     """
     options.validate()
-    plan, applied, frozen = planned(prepared(source, options), options)
+    model = prepared(source, options, target)
+    if model.document.format != "onnx" and target.suffix == ".onnx":
+        from padaudit.rewriting.translate import rewrite_translated
+
+        return rewrite_translated(model, source, target, replace(options, verify="none"), False)
+    plan, applied, frozen = planned(model, options)
     nothing = Verification(Status.UNVERIFIED, reason="nothing was written (--diff)")
     return RewriteResult(source, target, False, plan, applied.created, nothing, frozen)
 
 
-def prepared(source: Path, options: Options) -> Loaded:
+def prepared(source: Path, options: Options, target: Path | None = None) -> Loaded:
     """Read a model as the options want it: converted, and with observed sizes.
+
+    Parameters
+    ----------
+    source : Path
+        The model.
+    options : Options
+        How to rewrite it.
+    target : Path, optional
+        The output: what a Keras model can be given depends on its format.
 
     Raises
     ------
@@ -191,9 +205,8 @@ def prepared(source: Path, options: Options) -> Loaded:
     """
     document = _source_document(source, options)
     if document.format != "onnx":
-        for given, name in ((options.opset, "--opset"), (options.hoist, "--hoist")):
-            if given:
-                raise UsageError(f"{source}: {name} is for ONNX models")
+        if target is None or target.suffix != ".onnx":
+            _refuse_onnx_options(source, options)
         return loaded(document, options.input_shapes)
     if options.opset is not None:
         from padaudit.formats.onnx.convert import converted
@@ -232,6 +245,14 @@ def _source_document(source: Path, options: Options) -> Document:
 
         return translated(source)
     return read_document(source, options.architecture)
+
+
+def _refuse_onnx_options(source: Path, options: Options) -> None:
+    moved = options.layout if options.layout != "keep" else None
+    given = ("--opset", options.opset), ("--hoist", options.hoist), ("--layout", moved)
+    for name, value in given:
+        if value:
+            raise UsageError(f"{source}: {name} is for ONNX output (-o {source.stem}.onnx)")
 
 
 def frozen_inputs(model: Loaded, options: Options) -> Mapping[str, TensorInfo]:

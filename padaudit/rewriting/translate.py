@@ -1,107 +1,82 @@
-"""Keras in, ONNX out: made explicit in Keras first, then translated, then settled."""
+"""Keras in, ONNX out: translated with its padding marked, then rewritten as an ONNX model."""
 
 from __future__ import annotations
 
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from padaudit.errors import InputError
-from padaudit.formats.keras.engine import KerasRun, require, run_keras
-from padaudit.formats.keras.write import write_keras
-from padaudit.formats.onnx.document import read_onnx
-from padaudit.formats.onnx.write import write_onnx
+from padaudit.errors import InputError, UsageError
+from padaudit.formats.keras.engine import DEFAULT_OPSET, How, Translation, require, translate_keras
+from padaudit.formats.keras.translation.marks import Layout
+from padaudit.formats.onnx.document import OnnxDocument, read_onnx
+from padaudit.formats.shape_options import InputShapes
 from padaudit.ir.dims import Open
 from padaudit.ir.site import Family
-from padaudit.ir.walk import walk
-from padaudit.rewriting.apply import apply_plan
-from padaudit.rewriting.edit import Edit, Kept, Plan
 from padaudit.rewriting.options import Options
-from padaudit.rewriting.output import publish
-from padaudit.rewriting.plan import make_plan
-from padaudit.rewriting.run import (
-    Loaded,
-    RewriteResult,
-    allows_writing,
-    load,
-)
-from padaudit.rewriting.translated import STRATEGY, Translated, settle
+from padaudit.rewriting.output import publish, write_document
+from padaudit.rewriting.run import Loaded, RewriteResult, allows_writing, loaded
+from padaudit.rewriting.translated import Settled, settle
 from padaudit.verification.evidence import Status, Verification
-from padaudit.verification.keras_level import (
-    SOURCE_RTOL,
-    Feeds,
-    by_position,
-    compare_sources,
-    input_names,
-    keras_feeds,
-    run_translated,
-)
-from padaudit.verification.model_level import ModelPair, Tolerance, compare_models, same_feeds
-from padaudit.verification.proof import (
-    EXACT,
-    join,
-    prove_definition,
-    prove_site_level,
-    with_scope,
-)
+from padaudit.verification.keras_level import Feeds, keras_feeds, prove_translation
+from padaudit.verification.proof import join, with_scope
+from padaudit.verification.translation_level import prove_nodes
 
-ATTRIBUTE_STRATEGY: Final = "pads_attribute"
+_NEWEST_OPSET: Final = 18
+"""The newest that tf2onnx writes; onnx's converter goes on from there."""
+_OLDEST_OPSET: Final = 9
+_IMAGE_RANKS: Final = (2, 3)
+_UNMOVED: Final = frozenset({Family.CONV_LSTM})
 
 
 def rewrite_translated(
-    model: Loaded, source: Path, target: Path, options: Options
+    model: Loaded, source: Path, target: Path, options: Options, write: bool = True
 ) -> RewriteResult:
-    """Rewrite a Keras model into an ONNX file with explicit padding.
+    """Rewrite a Keras model into an ONNX file with explicit padding; or only tell how.
 
     Raises
     ------
     MissingDependencyError
         If tensorflow or tf2onnx is not installed.
     InputError
-        If Keras can't load the model, or tf2onnx can't translate it.
+        If Keras can't load the model, or it has no translation.
+    UsageError
+        If the opset is out of range.
     """
-    require("writing ONNX from a Keras model")
-    plan = _convolutions(make_plan(model.document, model.sites, "pad", options.wishes, model.graph))
-    applied = apply_plan(model.document, plan)
+    require("writing ONNX from a Keras model", legacy=options.trust_model)
+    _check_opset(options.opset)
     feeds = keras_feeds(model) if options.verify not in ("none", "site") else []
     with tempfile.TemporaryDirectory(prefix="padaudit-") as name:
         scratch = Path(name)
-        explicit = scratch / f"explicit{source.suffix}"
-        write_keras(applied.document, explicit)
-        original, rewritten = _run(model, explicit, feeds, scratch, options)
-        if rewritten.onnx is None:
-            cause = rewritten.errors[0] if rewritten.errors else "it could not be translated"
-            raise InputError(source, cause, "write a Keras file instead (no translation needed)")
-        names = {visit.op.name.split("#")[0] for visit in walk(model.graph)}
-        settled = settle(read_onnx(rewritten.onnx), plan.edits, names, options.style)
+        how = _how(model, options)
+        values = [list(feed.values()) for feed in feeds]
+        file = model.document.path or source
+        translation = translate_keras(file, values, scratch, how, options.timeout)
+        translated = loaded(_document(source, translation, options), InputShapes())
+        settled = settle(model, translated, translation.marks, options)
         aside = scratch / "settled.onnx"
-        write_onnx(settled.document, aside)
-        verification = _prove(model, explicit, aside, plan, (original, feeds), options)
-        written = allows_writing(verification, options)
+        write_document(settled.applied.document, aside)
+        verification = _prove(translated, translation, settled, aside, feeds, options, how.layout)
+        written = write and allows_writing(verification, options)
         if written:
             publish(aside, target)
-    return RewriteResult(
-        source, target, written, _report(plan, settled, options), settled.created, verification
-    )
+    return RewriteResult(source, target, written, settled.report, settled.created, verification)
 
 
-def _convolutions(plan: Plan) -> Plan:
-    others = [edit for edit in plan.edits if edit.site.family is not Family.CONV]
-    reason = "of what is translated only convolutions are made explicit"
-    kept = (*plan.kept, *(Kept(edit.site, reason) for edit in others))
-    return Plan(tuple(edit for edit in plan.edits if edit not in others), kept)
+def _check_opset(opset: int | None) -> None:
+    if opset is not None and opset < _OLDEST_OPSET:
+        raise UsageError(
+            f"--opset {opset}: Keras models are translated to {_OLDEST_OPSET} or newer"
+        )
 
 
-def _run(
-    model: Loaded, explicit: Path, feeds: list[Feeds], scratch: Path, options: Options
-) -> list[KerasRun]:
-    return run_keras(
-        [model.document.path or explicit, explicit],
-        [list(feed.values()) for feed in feeds],
-        scratch,
-        timeout=options.timeout,
-        input_shapes=_shapes(model) if options.input_shapes else None,
+def _how(model: Loaded, options: Options) -> How:
+    return How(
+        min(options.opset or DEFAULT_OPSET, _NEWEST_OPSET),
+        _shapes(model) if options.input_shapes else None,
+        _layout(model, options.layout),
+        options.verify == "model",
+        options.trust_model,
     )
 
 
@@ -110,49 +85,64 @@ def _shapes(model: Loaded) -> list[list[int | None]]:
     return [[None if isinstance(dim, Open) else dim for dim in shape] for shape in shapes]  # type: ignore[misc]
 
 
+def _layout(model: Loaded, wanted: str) -> Layout:
+    """Return how images are moved: tensors of as many axes as a convolution or pool reads."""
+    if wanted == "keep":
+        return Layout()
+    now, side = (1, "first") if wanted == "nchw" else (2, "last")
+    ranks = {
+        len(site.spatial_axes) + 2
+        for site in model.sites
+        if site.family not in _UNMOVED
+        and len(site.spatial_axes) in _IMAGE_RANKS
+        and site.spatial_axes[0] == now
+        and not site.scope
+    }
+    return Layout(side, tuple(sorted(ranks)))
+
+
+def _document(source: Path, translation: Translation, options: Options) -> OnnxDocument:
+    """Return the translation at the opset that was asked for.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    if translation.onnx is None:
+        raise InputError(source, translation.error, _way_out(translation, options))
+    document = read_onnx(translation.onnx)
+    if (options.opset or 0) <= _NEWEST_OPSET:
+        return document
+    from padaudit.formats.onnx.convert import converted
+
+    return converted(document, options.opset)  # type: ignore[arg-type]
+
+
+def _way_out(translation: Translation, options: Options) -> str:
+    if not translation.loaded and not options.trust_model:
+        return (
+            "if Keras 2 wrote it, repair it with --modernize, or let tf-keras load it with "
+            "--trust-model (which may run code that the model holds)"
+        )
+    return "write a Keras file instead (no translation needed)"
+
+
 def _prove(
-    model: Loaded,
-    explicit: Path,
+    translated: Loaded,
+    translation: Translation,
+    settled: Settled,
     aside: Path,
-    plan: Plan,
-    source: tuple[KerasRun, list[Feeds]],
+    feeds: list[Feeds],
     options: Options,
+    layout: Layout,
 ) -> Verification:
     if options.verify == "none":
         return Verification(Status.UNVERIFIED, reason="no proof was asked for (--verify none)")
-    levels = []
-    if plan.edits:
-        rewritten = load(explicit, options.input_shapes)
-        levels.append(prove_definition(model, rewritten, plan))
-        levels.append(prove_site_level(model, rewritten, plan, options.timeout))
+    if settled.contradiction:
+        return Verification(Status.DIFFERENT, reason=settled.contradiction)
+    levels = prove_nodes(translated, aside, settled, translation.marks, options.timeout)
     if options.verify != "site":
-        levels += _whole(aside, *source, options)
-    verdict = join(levels, obligatory="model" if options.verify == "model" else None)
-    return with_scope(verdict, options, plan)
-
-
-def _whole(
-    aside: Path, original: KerasRun, feeds: list[Feeds], options: Options
-) -> list[Verification]:
-    fed = by_position(feeds, input_names(aside))
-    levels = []
-    if original.onnx is None:
-        reason = f"the original could not be translated: {' '.join(original.errors)}"
-        levels.append(Verification(Status.UNVERIFIED, reason=reason))
-    else:
-        pair = ModelPair(original.onnx, aside)
-        levels.append(compare_models(pair, same_feeds(fed), EXACT, options.timeout))
-    results = run_translated(aside, fed, options.timeout)
-    if isinstance(results, str):
-        return [
-            *levels,
-            Verification(Status.DIFFERENT, reason=f"the output does not run: {results}"),
-        ]
-    tolerance = Tolerance(rtol=SOURCE_RTOL)
-    return [*levels, compare_sources(original, results, tolerance, "onnxruntime", "onnxruntime")]
-
-
-def _report(plan: Plan, settled: Translated, options: Options) -> Plan:
-    strategy = ATTRIBUTE_STRATEGY if options.style == "attrs" else STRATEGY
-    edits: tuple[Edit, ...] = tuple(replace(edit, strategy=strategy) for edit in settled.edits)
-    return Plan(edits, (*plan.kept, *settled.kept))
+        levels += prove_translation(translation.run, aside, feeds, layout, options.timeout)
+    verdict = join(levels, obligatory="source" if options.verify == "model" else None)
+    return with_scope(verdict, options, settled.report)

@@ -1,209 +1,192 @@
-"""A translated Keras model: its convolutions found again, renamed, and given their Pads.
+"""A translated Keras model: its marked operators made explicit, and reported by layer.
 
-tf2onnx folds ZeroPadding layers into ``pads`` attributes and names convolutions after
-whatever was fused into them. Here each site's node gets the site's name back, and in style
-``pad`` its amounts stand in a Pad node of their own.
+What "same" becomes in ONNX is decided and written by the strategies for ONNX. Here each node is
+put down to the Keras site that it is an application of.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
 
-from padaudit.audit.sites import find_sites
-from padaudit.formats.onnx.document import OnnxDocument
-from padaudit.formats.onnx.edit import GraphEditor
-from padaudit.formats.onnx.padding import clear_padding, write_pads
-from padaudit.formats.onnx.read import read_graph
-from padaudit.formats.onnx.write import RewrittenOnnx
-from padaudit.formats.shape_options import InputShapes
-from padaudit.ir.graph import Graph
-from padaudit.ir.op import Op
-from padaudit.ir.site import Family, PaddingSite, Window
-from padaudit.padding.amounts import AxisPads
-from padaudit.rewriting.edit import Edit, Kept
-from padaudit.rewriting.strategies import onnx_pad
+from padaudit.formats.keras.translation.marks import Mark
+from padaudit.ir.site import Family, PaddingSite
+from padaudit.rewriting.apply import apply_plan
+from padaudit.rewriting.edit import Applied, Edit, Kept, Plan
+from padaudit.rewriting.options import Options
+from padaudit.rewriting.plan import PAD, Wishes, make_plan
+from padaudit.rewriting.run import Loaded
+from padaudit.rewriting.strategies import STRATEGIES
 
-_TRANSPARENT = frozenset({"Transpose", "Unsqueeze", "Reshape", "Squeeze", "Identity"})
-STRATEGY = "pad_conv"
+ATTRIBUTE: Final = "onnx_pads_attribute"
+_PER_CELL: Final = frozenset({Family.CONV_LSTM})
+"""The families whose layers hold several convolutions, not all of one form."""
 
 
 @dataclass(frozen=True, slots=True)
-class Translated:
-    """The translated model, and which edits are found in it.
+class Settled:
+    """A translation with explicit padding.
 
     Parameters
     ----------
-    document : OnnxDocument
-        The ONNX model with explicit padding.
-    edits : tuple of Edit
-        The sites that were found, with their amounts as they stand in it.
-    kept : tuple of Kept
-        Sites that could not be found again, with the reason.
+    applied : Applied
+        The ONNX model.
+    plan : Plan
+        What was done to the translation, by its own sites.
+    report : Plan
+        The same by the sites of the Keras model.
     created : dict
-        Name of the Pad node by site id; equal Pads of one tensor are one node.
+        Name of the Pad node by site id of the report.
+    contradiction : str or None
+        Where the translation is not what the Keras model says, one clause.
     """
 
-    document: RewrittenOnnx
-    edits: tuple[Edit, ...]
-    kept: tuple[Kept, ...]
+    applied: Applied
+    plan: Plan
+    report: Plan
     created: dict[str, str]
+    contradiction: str | None
 
 
-def settle(
-    translated: OnnxDocument, edits: Sequence[Edit], layers: Collection[str], style: str
-) -> Translated:
-    """Find the sites of a Keras model in its translation and make their padding explicit.
+@dataclass(frozen=True, slots=True)
+class _Node:
+    """A marked operator: what it is in the Keras model, and in the translation."""
+
+    mark: Mark
+    owner: PaddingSite | None
+    site: PaddingSite | None
+
+
+def settle(model: Loaded, translated: Loaded, marks: Sequence[Mark], options: Options) -> Settled:
+    """Make a translation explicit.
 
     Parameters
     ----------
-    translated : OnnxDocument
-        What tf2onnx made of the explicit Keras model.
-    edits : sequence of Edit
-        The edits that made the Keras model explicit.
-    layers : collection of str
-        Names of all layers of the Keras model.
-    style : str
-        ``pad`` or ``attrs``.
+    model : Loaded
+        The Keras model.
+    translated : Loaded
+        Its translation, in which "same" is ``auto_pad``.
+    marks : sequence of Mark
+        What its padded operators are.
+    options : Options
+        How to rewrite.
     """
-    graph = read_graph(translated, InputShapes())
-    sites = [site for site in find_sites(graph) if site.family is Family.CONV and not site.scope]
-    editor = GraphEditor(translated)
-    found, kept = [], []
-    created: dict[str, str] = {}
-    matches = _match(edits, sites, layers)
-    for edit in edits:
-        node_site = matches.get(edit.site.id)
-        if node_site is None:
-            kept.append(Kept(edit.site, "its convolution could not be found in the translation"))
-            continue
-        reason = _place(editor, graph, edit, node_site, style, created)
-        if reason:
-            kept.append(Kept(edit.site, reason))
-        else:
-            found.append(edit)
-    return Translated(editor.result(), tuple(found), tuple(kept), created)
+    nodes = _nodes(model.sites, translated.sites, marks)
+    plan = _plan(translated, nodes, options)
+    applied = apply_plan(translated.document, plan, translated.graph)
+    report, created = _report(model.sites, nodes, plan, applied.created)
+    return Settled(applied, plan, report, created, _contradiction(nodes))
 
 
-def _place(
-    editor: GraphEditor,
-    graph: Graph,
-    edit: Edit,
-    site: PaddingSite,
-    style: str,
-    created: dict[str, str],
-) -> str | None:
-    wanted = _onnx_pads(edit, len(site.spatial_axes))
-    node = editor.node(site.op.origin)
-    own = site.pads or ()
-    if own == wanted:
-        node.name = editor.claim(edit.site.id)
-        clear_padding(node, site)
-        if style == "attrs" and edit.adds_padding:
-            write_pads(node, wanted)
-        elif edit.adds_padding:
-            named = Edit(replace(site, id=edit.site.id), STRATEGY, wanted)
-            created[edit.site.id] = onnx_pad.edit(editor, named) or ""
+def _nodes(
+    keras: Sequence[PaddingSite], onnx: Sequence[PaddingSite], marks: Sequence[Mark]
+) -> list[_Node]:
+    by_path = {(*site.scope, site.op.name): site for site in keras}
+    by_name = {site.op.name: site for site in onnx}
+    return [_Node(mark, _owner(mark, by_path), by_name.get(mark.name)) for mark in marks]
+
+
+def _owner(mark: Mark, sites: Mapping[tuple[str, ...], PaddingSite]) -> PaddingSite | None:
+    """Return the Keras site that a mark belongs to: it may stand inside of its layer."""
+    prefixes = (mark.path[:length] for length in range(len(mark.path), 0, -1))
+    return next((sites[prefix] for prefix in prefixes if prefix in sites), None)
+
+
+def _plan(translated: Loaded, nodes: Iterable[_Node], options: Options) -> Plan:
+    """Plan the translation's own sites; ``--families`` speaks of the Keras layers."""
+    wishes = Wishes(options.hoist, None, options.wishes.fold)
+    plan = make_plan(translated.document, translated.sites, options.style, wishes, translated.graph)
+    owners = {node.mark.name: node for node in nodes}
+    edits: list[Edit] = []
+    kept = list(plan.kept)
+    for edit in [*plan.edits, *_causal(translated, plan, owners.values(), options.style)]:
+        node = owners.get(edit.site.op.name)
+        family = node.owner.family if node and node.owner else edit.site.family
+        if options.families is None or family.value in options.families:
+            edits.append(edit)
+        elif edit.site.implicit:
+            kept.append(Kept(edit.site, "its family is left out (--families)"))
+    order = {site.id: place for place, site in enumerate(translated.sites)}
+    edits.sort(key=lambda edit: order[edit.site.id])
+    return Plan(tuple(edits), tuple(kept))
+
+
+def _causal(translated: Loaded, plan: Plan, nodes: Iterable[_Node], style: str) -> list[Edit]:
+    """Return the edits that give causal convolutions a Pad; their amounts are attributes so far."""
+    planned = {edit.site.id for edit in plan.edits}
+    return [
+        Edit(node.site, PAD, node.site.pads)
+        for node in nodes
+        if node.site is not None
+        and style != "attrs"
+        and node.mark.operator == "Conv"
+        and node.mark.pads is not None
+        and node.site.id not in planned
+        and STRATEGIES[PAD].refuse(translated.document, node.site) is None
+    ]
+
+
+def _report(
+    keras: Sequence[PaddingSite], nodes: Sequence[_Node], plan: Plan, pads: Mapping[str, str]
+) -> tuple[Plan, dict[str, str]]:
+    everything: tuple[Edit | Kept, ...] = (*plan.edits, *plan.kept)
+    done = {item.site.id: item for item in everything}
+    mine: dict[str, list[_Node]] = {site.id: [] for site in keras}
+    for node in nodes:
+        if node.owner is not None:
+            mine[node.owner.id].append(node)
+    decisions = [_decision(site, mine[site.id], done) for site in keras if site.implicit]
+    created = {
+        site.id: pads[node.site.id]
+        for site in keras
+        for node in reversed(mine[site.id])
+        if node.site is not None and node.site.id in pads
+    }
+    reported = {node.site.id for own in mine.values() for node in own if node.site is not None}
+    rest = [item for key, item in done.items() if key not in reported]
+    created |= {item.site.id: pads[item.site.id] for item in rest if item.site.id in pads}
+    decisions += rest
+    edits = tuple(item for item in decisions if isinstance(item, Edit))
+    kept = tuple(item for item in decisions if isinstance(item, Kept))
+    return Plan(edits, kept), {
+        edit.site.id: created[edit.site.id] for edit in edits if edit.site.id in created
+    }
+
+
+def _decision(
+    site: PaddingSite, nodes: Sequence[_Node], done: Mapping[str, Edit | Kept]
+) -> Edit | Kept:
+    """Say what became of a Keras site, given what became of its nodes."""
+    if not nodes:
+        return Kept(site, "Keras never runs it through its own operators, so it was not recognised")
+    decided = [done[node.site.id] for node in nodes if node.site and node.site.id in done]
+    blocked = next((item for item in decided if isinstance(item, Kept)), None)
+    if blocked is not None:
+        return Kept(site, blocked.reason)
+    if all(node.site is None for node in nodes):
+        return Edit(site, ATTRIBUTE, site.pads, "no result depends on it, so it was left out")
+    edits = [item for item in decided if isinstance(item, Edit)]
+    if not edits:
+        return Edit(site, ATTRIBUTE, site.pads)
+    pads = site.pads if site.family in _PER_CELL else edits[0].pads
+    return Edit(site, edits[0].strategy, pads, edits[0].note)
+
+
+def _contradiction(nodes: Iterable[_Node]) -> str | None:
+    return next((reason for node in nodes if (reason := _contradicts(node))), None)
+
+
+def _contradicts(node: _Node) -> str | None:
+    """Compare a node with what the config says of its layer, which is read independently."""
+    keras, onnx = node.owner, node.site
+    whole = keras is not None and node.mark.path == (*keras.scope, keras.op.name)
+    if keras is None or onnx is None or keras.family in _PER_CELL or not whole:
         return None
-    pad = _pad_ahead(graph, site.op)
-    if pad is None or any(map(any, own)):
-        return f"its translation has the pads {own} where {wanted} are right"
-    node.name = editor.claim(edit.site.id)
-    shared = editor.node(pad.origin)
-    if shared.name not in created.values():
-        shared.name = editor.claim(f"{edit.site.id}/pad")
-    created[edit.site.id] = shared.name
+    if node.mark.name != "/".join(node.mark.path):
+        return None
+    if keras.window != onnx.window:
+        return f"the translation of '{keras.id}' has the window {onnx.window}, not {keras.window}"
+    if keras.pads is not None and onnx.pads is not None and keras.pads != onnx.pads:
+        return f"the translation of '{keras.id}' has the amounts {onnx.pads}, not {keras.pads}"
     return None
-
-
-def _onnx_pads(edit: Edit, rank: int) -> tuple[AxisPads, ...]:
-    """A 1-D convolution is translated to a 2-D one of height 1."""
-    pads = edit.pads or ()
-    return ((0, 0),) * (rank - len(pads)) + pads
-
-
-def _pad_ahead(graph: Graph, op: Op) -> Op | None:
-    """Return the Pad whose output reaches an operator through reordering alone."""
-    producer = graph.producer(op.inputs[0])
-    while producer is not None and producer.op_type in _TRANSPARENT:
-        producer = graph.producer(producer.inputs[0])
-    return producer if producer is not None and producer.op_type == "Pad" else None
-
-
-def _match(
-    edits: Sequence[Edit], sites: Sequence[PaddingSite], known: Collection[str]
-) -> dict[str, PaddingSite]:
-    """Pair sites with nodes: by the layer's name, then by form where that leaves no choice."""
-    matches: dict[str, PaddingSite] = {}
-    free = list(sites)
-    for slot in range(3):
-        for edit in edits:
-            named = [site for site in free if _is_named(edit.site, site, slot, known)]
-            if edit.site.id not in matches and len(named) == 1:
-                matches[edit.site.id] = named[0]
-                free.remove(named[0])
-    rest = [edit for edit in edits if edit.site.id not in matches]
-    for members in _grouped(rest, _form_and_pads).values():
-        edit = members[0]
-        candidates = [
-            site
-            for site in free
-            if _same_form(edit.site, site) and site.pads == _onnx_pads(edit, len(site.spatial_axes))
-        ]
-        if len(candidates) == len(members):
-            for edit, site in zip(members, candidates, strict=True):
-                matches[edit.site.id] = site
-    return matches
-
-
-def _is_named(keras: PaddingSite, site: PaddingSite, slot: int, known: Collection[str]) -> bool:
-    """Tell whether a node carries the path of a Keras layer.
-
-    Slot 0 is the node's own name, 1 that of its weights, 2 that of its bias: the least
-    telling, because equal tensors of different layers are merged into one.
-    """
-    labels = (site.op.name, *site.op.inputs[1:])
-    wanted = [part.split("#")[0] for part in keras.id.split("/")]
-    return slot < len(labels) and _same_form(keras, site) and _leads(labels[slot], wanted, known)
-
-
-def _leads(label: str, wanted: list[str], known: Collection[str]) -> bool:
-    """Find the wanted layers, in order, among the parts of a label."""
-    parts = iter(_layer_of(part, known) for part in label.replace(":", "/").split("/"))
-    return all(name in parts for name in wanted)
-
-
-def _layer_of(part: str, known: Collection[str]) -> str:
-    """Return the layer that a part of a name stands for: TensorFlow numbers repeated names.
-
-    >>> _layer_of("conv_1", {"conv", "conv_1"}), _layer_of("conv_1_2", {"conv", "conv_1"})
-    ('conv', 'conv_1')
-    """
-    bare = re.sub(r"_\d+$", "", part)
-    return bare if bare in known else part
-
-
-def _same_form(keras: PaddingSite, site: PaddingSite) -> bool:
-    """Compare windows; a 1-D one is translated to a 2-D one whose first axis means nothing."""
-    ours, theirs = keras.window, site.window
-    if ours is None or theirs is None or theirs.rank < ours.rank:
-        return False
-    lifted = theirs.rank - ours.rank
-    return set(theirs.kernel_shape[:lifted]) <= {1} and _form(theirs, lifted) == _form(ours, 0)
-
-
-def _form(window: Window, lifted: int) -> tuple[tuple[int, ...], ...]:
-    settings = (window.kernel_shape, window.strides, window.dilations)
-    return tuple(values[lifted:] for values in settings)
-
-
-def _form_and_pads(edit: Edit) -> Hashable:
-    return edit.site.window, edit.pads
-
-
-def _grouped(edits: Iterable[Edit], key: Callable[[Edit], Hashable]) -> dict[Hashable, list[Edit]]:
-    groups: dict[Hashable, list[Edit]] = {}
-    for edit in edits:
-        groups.setdefault(key(edit), []).append(edit)
-    return groups

@@ -10,6 +10,7 @@ import numpy as np
 
 from padaudit.errors import UsageError
 from padaudit.formats.keras.engine import KerasRun, missing_package, run_keras
+from padaudit.formats.keras.translation.marks import Layout
 from padaudit.ir.dims import Open
 from padaudit.verification.compare import Difference, compare_arrays, merge
 from padaudit.verification.evidence import Evidence, Status, Verification
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 SOURCE_RTOL: Final = 1e-4
 """Relative to the largest magnitude of an output: two runtimes sum in different orders."""
+
+TRANSLATION_RTOL: Final = 1e-5
+"""The same for a translation of padaudit's own."""
 
 _ROUNDINGS: Final = 8
 """Tolerance in roundings of an output's type, where that is coarser (float16)."""
@@ -136,12 +140,76 @@ def compare_sources(
     return Verification(Status.DIFFERENT, (evidence,), None, reason)
 
 
-def run_translated(model: Path, feeds: Sequence[Feeds], timeout: float) -> list[list[Array]] | str:
-    """Run an ONNX model on feeds; return its outputs, or why it does not run."""
-    outcome = run([Job(model, tuple(feeds))], timeout=timeout)[0]
+def prove_translation(
+    run: KerasRun, aside: Path, feeds: Sequence[Feeds], layout: Layout, timeout: float
+) -> list[Verification]:
+    """Prove an ONNX model against the Keras model it was translated from.
+
+    Parameters
+    ----------
+    run : KerasRun
+        What Keras computed, and what tf2onnx alone made of the model if it was asked to.
+    aside : Path
+        The ONNX model.
+    feeds : sequence of Feeds
+        What Keras was run on.
+    layout : Layout
+        Which inputs and outputs have their channels moved in the ONNX model.
+    timeout : float
+        Seconds for one run.
+    """
+    given = [[_moved(value, layout) for value in feed.values()] for feed in feeds]
+    results = _run_onnx(aside, given, timeout)
+    if isinstance(results, str):
+        reason = f"the output does not run: {results}"
+        return [Verification(Status.DIFFERENT, reason=reason)]
+    back = [[_moved(value, layout.inverse()) for value in values] for values in results]
+    tolerance = Tolerance(rtol=TRANSLATION_RTOL)
+    levels = [compare_sources(run, back, tolerance, "onnxruntime", "onnxruntime")]
+    if run.onnx is not None:
+        plain = _run_onnx(run.onnx, [list(feed.values()) for feed in feeds], timeout)
+        levels.append(_against_plain(plain, back, tolerance))
+    return levels
+
+
+def _run_onnx(
+    model: Path, feeds: Sequence[Sequence[Array]], timeout: float
+) -> list[list[Array]] | str:
+    """Run an ONNX model on inputs by position; return its outputs, or why it does not run."""
+    names = input_names(model)
+    jobs = tuple(dict(zip(names, feed, strict=True)) for feed in feeds)
+    outcome = run([Job(model, jobs)], timeout=timeout)[0]
     if outcome.outputs is None:
         return outcome.error or "it does not run"
     return [list(values) for values in outcome.outputs]
+
+
+def _moved(value: Array, layout: Layout) -> Array:
+    order = layout.order(value.ndim)
+    return value if order is None else np.ascontiguousarray(value.transpose(order))
+
+
+def _against_plain(
+    plain: list[list[Array]] | str, results: list[list[Array]], tolerance: Tolerance
+) -> Verification:
+    """Compare with what tf2onnx alone makes of the model, where that runs."""
+    if isinstance(plain, str):
+        reason = f"what tf2onnx alone makes of the model does not run: {plain}"
+        return Verification(Status.UNVERIFIED, reason=reason)
+    total = merge(
+        [
+            _scaled(a, b, tolerance)
+            for pair in zip(plain, results, strict=True)
+            for a, b in zip(*pair, strict=True)
+        ]
+    )
+    detail = f"what tf2onnx alone makes of the model against the output, {tolerance}"
+    counts = {"inputs": len(plain), "outputs": len(plain[0])}
+    evidence = Evidence("model", "onnxruntime", total.max_abs, total.max_ulp, counts, detail)
+    if total.equal:
+        return Verification(Status.EQUIVALENT, (evidence,))
+    reason = f"the output differs from what tf2onnx alone makes of the model: {total.reason}"
+    return Verification(Status.UNVERIFIED, (evidence,), None, reason)
 
 
 def by_position(feeds: Sequence[Feeds], names: Sequence[str]) -> list[Feeds]:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from padaudit.errors import MissingDependencyError
+from padaudit.formats.keras.translation.marks import Layout, Mark, Marks
 from padaudit.formats.keras.worker import (
     TASK_FILE,
     Task,
     TaskFile,
     TaskResult,
+    marks_file,
     outputs_file,
     result_file,
 )
@@ -35,11 +37,11 @@ class KerasRun:
     runtime : str
         Versions of Keras and TensorFlow.
     onnx : Path or None
-        The translation; None if it was not asked for or failed.
+        What tf2onnx alone made of it; None if it was not asked for or failed.
     outputs : tuple of tuple of ndarray, or None
         Per feed, the outputs.
     errors : tuple of str
-        What failed, one clause each.
+        What failed of these, one clause each.
     """
 
     runtime: str
@@ -48,15 +50,65 @@ class KerasRun:
     errors: tuple[str, ...]
 
 
-def missing_package() -> str | None:
+@dataclass(frozen=True, slots=True)
+class Translation:
+    """A Keras model as ONNX, its padded operators marked.
+
+    Parameters
+    ----------
+    run : KerasRun
+        What else Keras made of the model.
+    onnx : Path or None
+        The translation; "same" is ``auto_pad`` in it.
+    marks : tuple of Mark
+        Its padded operators.
+    error : str
+        Why there is no translation, one clause.
+    loaded : bool
+        Whether the model could be loaded.
+    """
+
+    run: KerasRun
+    onnx: Path | None
+    marks: tuple[Mark, ...]
+    error: str = ""
+    loaded: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class How:
+    """How a Keras model is to be translated.
+
+    Parameters
+    ----------
+    opset : int
+        The opset of the result.
+    input_shapes : list of list, optional
+        Shapes to translate for, one per input; the model's own if None.
+    layout : Layout
+        Which inputs and outputs have their channels moved.
+    plainly : bool
+        Whether to let tf2onnx translate it alone, too.
+    legacy : bool
+        Whether tf-keras loads it, which may run code of the model.
+    """
+
+    opset: int = DEFAULT_OPSET
+    input_shapes: list[list[int | None]] | None = None
+    layout: Layout = field(default_factory=Layout)
+    plainly: bool = False
+    legacy: bool = False
+
+
+def missing_package(legacy: bool = False) -> str | None:
     """Return the name of a package that translation needs and that is not installed."""
-    packages = ("tensorflow", "tf2onnx")
+    packages = ("tensorflow", "tf2onnx", *(("tf_keras",) if legacy else ()))
     return next((name for name in packages if importlib.util.find_spec(name) is None), None)
 
 
-def require(purpose: str) -> None:
+def require(purpose: str, legacy: bool = False) -> None:
     """Raise `MissingDependencyError` unless Keras models can be run and translated."""
-    package = missing_package()
+    package = missing_package(legacy)
     if package is not None:
         raise MissingDependencyError(package, purpose, "keras")
 
@@ -67,10 +119,9 @@ def run_keras(
     folder: Path,
     *,
     timeout: float,
-    input_shapes: list[list[int | None]] | None = None,
     predict: bool = True,
 ) -> list[KerasRun]:
-    """Run Keras models and translate them to ONNX.
+    """Run Keras models, and let tf2onnx translate them.
 
     Parameters
     ----------
@@ -82,37 +133,88 @@ def run_keras(
         Where the translations are written; the caller removes it.
     timeout : float
         Seconds for all of it.
-    input_shapes : list of list, optional
-        Shapes to translate for, one per input; the models' own if None.
     predict : bool
         Whether to run the models on the feeds.
     """
+    tasks = [
+        Task(str(model.resolve()), str(folder / f"translated-{index}.onnx"), None, predict)
+        for index, model in enumerate(models)
+    ]
+    file = TaskFile(tasks, _save(feeds, folder), DEFAULT_OPSET)
+    ending = _run(file, folder, timeout)
+    return [_collect(folder, index, file, ending) for index in range(len(tasks))]
+
+
+def translate_keras(
+    model: Path,
+    feeds: Sequence[Sequence[Array]],
+    folder: Path,
+    how: How,
+    timeout: float,
+) -> Translation:
+    """Translate a Keras model to ONNX with its padded operators marked, and run it.
+
+    Parameters
+    ----------
+    model : Path
+        A Keras file.
+    feeds : sequence of sequence of ndarray
+        Sets of inputs to run it on, in the order of its inputs; none: it is not run.
+    folder : Path
+        Where the translation is written; the caller removes it.
+    how : How
+        How to translate it.
+    timeout : float
+        Seconds for all of it.
+    """
+    marked = folder / "marked.onnx"
+    plain = str(folder / "plain.onnx") if how.plainly else None
+    task = Task(str(model.resolve()), plain, str(marked), bool(feeds))
+    names = _save(feeds, folder)
+    file = TaskFile([task], names, how.opset, how.input_shapes, how.layout, how.legacy)
+    ending = _run(file, folder, timeout)
+    run = _collect(folder, 0, file, ending)
+    result = _result(folder, 0)
+    if result is None or result.load_error is not None:
+        return Translation(run, None, (), run.errors[0], loaded=False)
+    if result.marked_error is not None:
+        return Translation(run, None, (), f"it can't be translated: {result.marked_error}")
+    marks = msgspec.json.decode(marks_file(folder, 0).read_bytes(), type=Marks).marks
+    return Translation(run, marked, marks)
+
+
+def _save(feeds: Sequence[Sequence[Array]], folder: Path) -> list[str]:
     names = [f"feed-{number}.npz" for number in range(len(feeds))]
     for name, arrays in zip(names, feeds, strict=True):
         save_arrays(folder / name, list(arrays))
-    tasks = [
-        Task(str(model.resolve()), str(folder / f"translated-{index}.onnx"), predict)
-        for index, model in enumerate(models)
-    ]
-    write_record(folder / TASK_FILE, TaskFile(tasks, names, DEFAULT_OPSET, input_shapes))
-    ending = run_module("padaudit.formats.keras.worker", folder, timeout)
-    return [_collect(folder, index, task, len(feeds), ending) for index, task in enumerate(tasks)]
+    return names
 
 
-def _collect(folder: Path, index: int, task: Task, feeds: int, ending: str) -> KerasRun:
+def _run(file: TaskFile, folder: Path, timeout: float) -> str:
+    write_record(folder / TASK_FILE, file)
+    return run_module("padaudit.formats.keras.worker", folder, timeout)
+
+
+def _result(folder: Path, index: int) -> TaskResult | None:
     record = result_file(folder, index)
-    if not record.exists():
-        return KerasRun("Keras", None, None, (f"the Keras process {ending}",))
-    result = msgspec.json.decode(record.read_bytes(), type=TaskResult)
+    return msgspec.json.decode(record.read_bytes(), type=TaskResult) if record.exists() else None
+
+
+def _collect(folder: Path, index: int, file: TaskFile, ending: str) -> KerasRun:
+    result, task = _result(folder, index), file.tasks[index]
+    name = "tf-keras" if file.legacy else "Keras"
+    if result is None:
+        return KerasRun(name, None, None, (f"the {name} process {ending}",))
     if result.load_error is not None:
-        return KerasRun(result.runtime, None, None, (f"Keras can't load it: {result.load_error}",))
+        return KerasRun(result.runtime, None, None, (f"{name} can't load it: {result.load_error}",))
     errors = []
-    if result.onnx_error:
-        errors.append(f"tf2onnx can't translate it: {result.onnx_error}")
+    if result.plain_error:
+        errors.append(f"tf2onnx can't translate it: {result.plain_error}")
     if result.predict_error:
-        errors.append(f"Keras can't run it: {result.predict_error}")
-    onnx = None if result.onnx_error or not task.onnx else Path(task.onnx)
+        errors.append(f"{name} can't run it: {result.predict_error}")
+    onnx = None if result.plain_error or not task.plain else Path(task.plain)
     outputs = None
     if task.predict and not result.predict_error:
-        outputs = tuple(load_arrays(outputs_file(folder, index, n)) for n in range(feeds))
+        count = len(file.feeds)
+        outputs = tuple(load_arrays(outputs_file(folder, index, n)) for n in range(count))
     return KerasRun(result.runtime, onnx, outputs, tuple(errors))

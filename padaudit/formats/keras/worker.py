@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import nullcontext
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Final
 
 import msgspec
 
 from padaudit.formats.keras.loading import load_model
+from padaudit.formats.keras.translation.marks import Layout, Marks
 from padaudit.verification.worker import load_arrays, save_arrays, write_record
 
 TASK_FILE: Final = "tasks.json"
 _LONGEST: Final = 240
+_DIED: Final = "the process ended while Keras ran the model"
 
 
 class Task(msgspec.Struct, frozen=True):
@@ -26,24 +30,45 @@ class Task(msgspec.Struct, frozen=True):
     ----------
     model : str
         The Keras file.
-    onnx : str or None
-        Where to write its translation.
+    plain : str or None
+        Where to write what tf2onnx alone makes of it.
+    marked : str or None
+        Where to write its translation with marks (see `padaudit.formats.keras.translation.export`).
     predict : bool
         Whether to run it on the feeds.
     """
 
     model: str
-    onnx: str | None
-    predict: bool
+    plain: str | None = None
+    marked: str | None = None
+    predict: bool = True
 
 
 class TaskFile(msgspec.Struct, frozen=True):
-    """All tasks; ``feeds`` are files of arrays in the order of the inputs."""
+    """All tasks.
+
+    Parameters
+    ----------
+    tasks : list of Task
+        They are carried out in order.
+    feeds : list of str
+        Files of arrays in the order of the inputs.
+    opset : int
+        The opset of translations.
+    input_shapes : list of list, or None
+        Shapes to translate for, one per input; the models' own if None.
+    layout : Layout
+        Which inputs and outputs of marked translations have their channels moved.
+    legacy : bool
+        Whether models are loaded by tf-keras, which may run code of theirs.
+    """
 
     tasks: list[Task]
     feeds: list[str]
     opset: int
-    input_shapes: list[list[int | None]] | None
+    input_shapes: list[list[int | None]] | None = None
+    layout: Layout = Layout()
+    legacy: bool = False
 
 
 class TaskResult(msgspec.Struct, frozen=True):
@@ -51,7 +76,8 @@ class TaskResult(msgspec.Struct, frozen=True):
 
     runtime: str = ""
     load_error: str | None = None
-    onnx_error: str | None = None
+    plain_error: str | None = None
+    marked_error: str | None = None
     predict_error: str | None = None
 
 
@@ -65,6 +91,11 @@ def outputs_file(folder: Path, task: int, feed: int) -> Path:
     return folder / f"task-{task}-outputs-{feed}.npz"
 
 
+def marks_file(folder: Path, task: int) -> Path:
+    """Return where the marks of a task's translation are."""
+    return folder / f"task-{task}-marks.json"
+
+
 def main(folder: Path) -> None:
     """Carry out the tasks of a folder."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -72,24 +103,61 @@ def main(folder: Path) -> None:
     os.environ["KERAS_BACKEND"] = "tensorflow"
     file = msgspec.json.decode((folder / TASK_FILE).read_bytes(), type=TaskFile)
     for index, task in enumerate(file.tasks):
-        write_record(result_file(folder, index), _carry_out(folder, index, task, file))
+        _carry_out(folder, index, task, file)
 
 
-def _carry_out(folder: Path, index: int, task: Task, file: TaskFile) -> TaskResult:
-    import keras
-    import tensorflow
-
-    import padaudit.keras  # noqa: F401 (Keras knows a layer when its module is imported)
-
-    runtime = f"Keras {keras.__version__}, TensorFlow {tensorflow.__version__} CPU"
+def _carry_out(folder: Path, index: int, task: Task, file: TaskFile) -> None:
+    """Carry out a task; TensorFlow may abort while it runs a model, so that comes last."""
+    keras, runtime = _runtime(file.legacy)
+    record = result_file(folder, index)
     try:
-        model = load_model(Path(task.model))
+        model = _loaded(keras, task.model, file.legacy)
     except Exception as error:
         # Whatever Keras raises here says that it can't load the file.
-        return TaskResult(runtime, load_error=_one_line(error))
+        write_record(record, TaskResult(runtime, load_error=_one_line(error)))
+        return
+    marked = _attempt(_translate, model, folder, index, task.marked, file) if task.marked else None
+    plain = _attempt(_translate_plainly, model, task.plain, file) if task.plain else None
+    if task.predict:
+        write_record(record, TaskResult(runtime, None, plain, marked, _DIED))
     predicted = _attempt(_predict, model, folder, index, file) if task.predict else None
-    translated = _attempt(_translate, model, task.onnx, file) if task.onnx else None
-    return TaskResult(runtime, onnx_error=translated, predict_error=predicted)
+    write_record(record, TaskResult(runtime, None, plain, marked, predicted))
+
+
+def _runtime(legacy: bool) -> tuple[Any, str]:
+    import tensorflow
+
+    if legacy:
+        import tf_keras as keras
+    else:
+        import keras
+
+        import padaudit.keras  # noqa: F401 (Keras knows a layer when its module is imported)
+    name = "tf-keras" if legacy else "Keras"
+    return keras, f"{name} {keras.__version__}, TensorFlow {tensorflow.__version__} CPU"
+
+
+def _loaded(keras: Any, path: str, legacy: bool) -> Any:
+    if legacy:
+        return keras.models.load_model(path, compile=False)
+    with keras.utils.custom_object_scope(_layers_of_applications()):
+        return load_model(Path(path))
+
+
+def _layers_of_applications() -> dict[str, Any]:
+    """Return the layer classes of keras.applications, which Keras does not find in a .h5 file."""
+    import keras
+    from keras.src import applications
+
+    modules = [item for item in vars(applications).values() if isinstance(item, ModuleType)]
+    return {
+        name: item
+        for module in modules
+        for name, item in vars(module).items()
+        if isinstance(item, type)
+        and issubclass(item, keras.Layer)
+        and item.__module__ == module.__name__
+    }
 
 
 def _attempt(action: Any, *arguments: Any) -> str | None:
@@ -102,24 +170,34 @@ def _attempt(action: Any, *arguments: Any) -> str | None:
 
 def _predict(model: Any, folder: Path, index: int, file: TaskFile) -> None:
     import numpy
-    from keras import tree
+    from tensorflow import nest
 
-    for number, feed in enumerate(file.feeds):
-        arrays = list(load_arrays(folder / feed))
-        named = getattr(model, "_inputs_struct", None)
-        structure = named if isinstance(named, dict) else arrays
-        given = tree.pack_sequence_as(structure, arrays)
-        outputs = model(given if len(arrays) > 1 else arrays[0], training=False)
-        values = [numpy.asarray(value) for value in tree.flatten(outputs)]
-        save_arrays(outputs_file(folder, index, number), values)
+    from padaudit.formats.keras.translation.channels import channels_first_on_cpu
+    from padaudit.formats.keras.translation.export import packed
+
+    with nullcontext() if file.legacy else channels_first_on_cpu():
+        for number, feed in enumerate(file.feeds):
+            arrays = list(load_arrays(folder / feed))
+            outputs = model(packed(model, arrays), training=False)
+            values = [numpy.asarray(value) for value in nest.flatten(outputs)]
+            save_arrays(outputs_file(folder, index, number), values)
 
 
-def _translate(model: Any, target: str, file: TaskFile) -> None:
-    import keras
+def _translate(model: Any, folder: Path, index: int, target: str, file: TaskFile) -> None:
+    from padaudit.formats.keras.translation.export import export
+
+    proto, marks = export(model, file.opset, file.input_shapes, file.layout, file.legacy)
+    Path(target).write_bytes(proto.SerializeToString(deterministic=True))
+    write_record(marks_file(folder, index), Marks(marks))
+
+
+def _translate_plainly(model: Any, target: str, file: TaskFile) -> None:
     import tensorflow
     import tf2onnx
 
-    if isinstance(model, keras.Sequential):
+    if not file.legacy and type(model).__name__ == "Sequential":
+        import keras
+
         # tf2onnx asks for the outputs by names that a Sequential of Keras 3 does not have.
         model = keras.Model(model.inputs, model.outputs, name=model.name)
     signature = None

@@ -1,0 +1,1 @@
+"""From Keras to ONNX, with every padded operator marked on its way."""
