@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from padaudit.compare.values import Values
-from padaudit.formats.onnx.constants import Constants
 from padaudit.ir.graph import Graph
 from padaudit.ir.op import Op
 from padaudit.ir.site import PaddingSite
@@ -34,23 +33,35 @@ class Around:
         What is padded in front, and cropped behind.
     pads : tuple of Op
         The padding operators in front, the nearest one first.
+    settled : bool
+        Whether the amounts of all of them are known.
     """
 
     ahead: tuple[AxisPads, ...]
     behind: tuple[AxisPads, ...]
     pads: tuple[Op, ...] = ()
+    settled: bool = True
 
 
-def around_onnx(constants: Constants, graph: Graph, site: PaddingSite) -> Around:
+def around_onnx(values: Values, graph: Graph, site: PaddingSite) -> Around:
     """Return what stands around a site of an ONNX model."""
-    values = Values(constants, graph)
-    ahead, pads = _ahead(values, graph, site)
-    return Around(ahead, _behind(values, graph, site), pads)
+    ahead, pads, settled = _ahead(values, graph, site)
+    return Around(ahead, _behind(values, graph, site), pads, settled)
+
+
+def unsettled_pads(values: Values, graph: Graph) -> list[str]:
+    """Return the tensors that hold amounts of Pads and whose values are not known."""
+    names = [
+        op.inputs[1]
+        for op in graph.ops()
+        if op.op_type == "Pad" and len(op.inputs) > 1 and values.ints(op, 1) is None
+    ]
+    return list(dict.fromkeys(names))
 
 
 def _ahead(
     values: Values, graph: Graph, site: PaddingSite
-) -> tuple[tuple[AxisPads, ...], tuple[Op, ...]]:
+) -> tuple[tuple[AxisPads, ...], tuple[Op, ...], bool]:
     axes: list[int] = list(site.spatial_axes)
     total: list[AxisPads] = [(0, 0)] * len(axes)
     pads: list[Op] = []
@@ -62,7 +73,7 @@ def _ahead(
         if op.op_type == "Pad":
             amounts = _pad_amounts(values, op, axes)
             if amounts is None:
-                break
+                return tuple(total), tuple(pads), not _may_add_zeros(values, op)
             pads.append(op)
             total = [(a + c, b + d) for (a, b), (c, d) in zip(total, amounts, strict=True)]
         elif (moved := _moved(values, op, axes)) is not None:
@@ -70,7 +81,13 @@ def _ahead(
         elif op.op_type not in _KEEPS_ZERO:
             break
         name = op.inputs[0]
-    return tuple(total), tuple(pads)
+    return tuple(total), tuple(pads), True
+
+
+def _may_add_zeros(values: Values, pad: Op) -> bool:
+    """Tell whether a Pad is one of constants whose amounts are not known."""
+    constant = pad.attributes.get("mode", "constant") == "constant"
+    return constant and len(pad.inputs) > 1 and values.ints(pad, 1) is None
 
 
 def _pad_amounts(values: Values, pad: Op, axes: Sequence[int]) -> list[AxisPads] | None:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from padaudit.errors import UsageError
-from padaudit.verification.inputs import InputSpec, generate, open_sizes
+from padaudit.verification.inputs import InputSpec, element_type, generate, open_sizes
 from padaudit.verification.model_level import KINDS, SEED
 
 Array = NDArray[Any]
@@ -37,8 +37,8 @@ class Link:
         return replace(self.ours, shape=tuple(shape))
 
     def moved(self, array: Array) -> Array:
-        """Return an input of the original as the port takes it."""
-        return np.ascontiguousarray(array.transpose(self.order))
+        """Return an input of the original as the port takes it, in its layout and type."""
+        return np.ascontiguousarray(array.transpose(self.order), element_type(self.theirs.dtype))
 
 
 def links(ours: Sequence[InputSpec], theirs: Sequence[InputSpec]) -> list[list[Link]]:
@@ -61,7 +61,7 @@ def links(ours: Sequence[InputSpec], theirs: Sequence[InputSpec]) -> list[list[L
     choices: list[list[Link]] = []
     for place, spec in enumerate(ours):
         ranked = sorted(free, key=lambda item: (item.name != spec.name, item != theirs[place]))
-        found = next((item for item in ranked if list(_orders(spec, item))), None)
+        found = next((item for item in ranked if _orders(spec, item)), None)
         if found is None:
             shapes = ", ".join(f"'{item.name}' {_text(item)}" for item in free)
             given = f"the original's input '{spec.name}' {_text(spec)}"
@@ -83,15 +83,22 @@ def as_port(way: Sequence[Link], feed: Mapping[str, Array]) -> Feed:
     return {link.theirs.name: link.moved(feed[link.ours.name]) for link in way}
 
 
-def _orders(ours: InputSpec, theirs: InputSpec) -> Iterator[tuple[int, ...]]:
-    """Yield the orders of the original's axes that give the port's shape."""
+def _orders(ours: InputSpec, theirs: InputSpec) -> list[tuple[int, ...]]:
+    """Return the orders of the original's axes that give the port's shape.
+
+    Of several, those are left in which the most sizes are stated alike.
+    """
     rank = len(ours.shape)
     if rank != len(theirs.shape):
-        return
-    for order in dict.fromkeys(layouts(rank)):
+        return []
+    alike: dict[tuple[int, ...], int] = {}
+    for order in layouts(rank):
         pairs = [(ours.shape[axis], theirs.shape[place]) for place, axis in enumerate(order)]
-        if all(a == b for a, b in pairs if isinstance(a, int) and isinstance(b, int)):
-            yield order
+        stated = [(a, b) for a, b in pairs if isinstance(a, int) and isinstance(b, int)]
+        if all(a == b for a, b in stated):
+            alike[order] = len(stated)
+    most = max(alike.values(), default=0)
+    return [order for order, count in alike.items() if count == most]
 
 
 def layouts(rank: int) -> Iterator[tuple[int, ...]]:

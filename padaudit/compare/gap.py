@@ -18,6 +18,8 @@ Outputs = Sequence[Sequence[Array]]
 RTOL: Final = 1e-4
 """Relative to an output's largest magnitude: frameworks sum in different orders, and fold."""
 _ATOL: Final = 1e-7
+_ROUNDINGS: Final = 16
+"""How many roundings of float16 may add up in a network."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,8 @@ class Gap:
         Largest absolute difference; infinite where outputs can't be compared.
     relative : float
         The largest difference, in parts of its output's largest magnitude.
+    allowed : float
+        How large that may be for what rounding gives.
     reason : str
         Why outputs can't be compared, one clause; else empty.
     note : str
@@ -38,18 +42,19 @@ class Gap:
 
     max_abs: float = 0.0
     relative: float = 0.0
+    allowed: float = RTOL
     reason: str = ""
     note: str = ""
 
     @property
     def equal(self) -> bool:
         """Whether the models agree to the rounding of their runtimes."""
-        return self.relative <= RTOL
+        return self.relative <= self.allowed
 
 
 def gap_of(error: str) -> Gap:
     """Return the deviation of a model that does not run."""
-    return Gap(math.inf, math.inf, error)
+    return Gap(math.inf, math.inf, reason=error)
 
 
 def gap(ours: Outputs, theirs: Outputs) -> Gap:
@@ -75,6 +80,7 @@ def gap(ours: Outputs, theirs: Outputs) -> Gap:
         total = Gap(
             max(total.max_abs, best.max_abs),
             max(total.relative, best.relative),
+            max(total.allowed, best.allowed),
             note=total.note or best.note,
         )
     return total
@@ -87,10 +93,10 @@ def _gaps(mine: Sequence[Array], others: Sequence[Array]) -> Iterator[Gap]:
             continue
         plain = _distance(mine, moved)
         yield plain
-        if plain.relative > RTOL and _softmaxed(mine[0]) and not _softmaxed(moved[0]):
+        if not plain.equal and _softmaxed(mine[0]) and not _softmaxed(moved[0]):
             note = "the original ends in a softmax and the port does not: it was added"
             behind = _distance(mine, [_softmax(array) for array in moved])
-            yield Gap(behind.max_abs, behind.relative, note=note)
+            yield Gap(behind.max_abs, behind.relative, behind.allowed, note=note)
 
 
 def _changes(mine: Array, other: Array) -> Iterator[Callable[[Array], Array]]:
@@ -106,6 +112,7 @@ def _changes(mine: Array, other: Array) -> Iterator[Callable[[Array], Array]]:
 
 def _distance(mine: Sequence[Array], others: Sequence[Array]) -> Gap:
     max_abs = relative = 0.0
+    coarse = max(_eps(mine[0]), _eps(others[0]))
     for a, b in zip(mine, others, strict=True):
         if a.dtype.kind not in "fiub" or a.size == 0:
             worst = 0.0 if np.array_equal(a, b) else math.inf
@@ -120,7 +127,12 @@ def _distance(mine: Sequence[Array], others: Sequence[Array]) -> Gap:
             scale = float(finite.max(initial=0.0)) + _ATOL / RTOL
         max_abs = max(max_abs, worst)
         relative = max(relative, worst / scale)
-    return Gap(max_abs, relative)
+    return Gap(max_abs, relative, max(RTOL, _ROUNDINGS * coarse))
+
+
+def _eps(values: Array) -> float:
+    """Return the rounding of a type, where that is coarser than float32's."""
+    return float(np.finfo(values.dtype).eps) if values.dtype == np.float16 else 0.0
 
 
 def _softmaxed(values: Array) -> bool:

@@ -11,17 +11,18 @@ from typing import Any, Final
 
 from padaudit.compare.align import align
 from padaudit.compare.differences import PaddingDifference, differences
-from padaudit.compare.engine import Ran, run_model, run_onnx, specs_of
+from padaudit.compare.engine import Ran, run_model, specs_of
 from padaudit.compare.feeds import Feed, Link, as_port, feeds, links
 from padaudit.compare.fix import Unfixed, corrected
 from padaudit.compare.gap import Gap, gap, gap_of
 from padaudit.compare.result import Comparison, Sameness
+from padaudit.compare.seen import Seen, observe, unsettled
 from padaudit.compare.units import units_of
 from padaudit.errors import UsageError
 from padaudit.formats.shape_options import InputShapes
 from padaudit.rewriting.options import Options
 from padaudit.rewriting.output import Aside, output
-from padaudit.rewriting.run import Loaded, load
+from padaudit.rewriting.run import Loaded, load, loaded
 
 _SHOWN: Final = 8
 _BASES: Final = ((32, 33, 47), (64,))
@@ -30,11 +31,16 @@ _BASES: Final = ((32, 33, 47), (64,))
 
 @dataclass(frozen=True, slots=True)
 class _Pair:
-    """Both models, and the ways in which their inputs may belong together."""
+    """Both models, and the ways in which their inputs may belong together.
+
+    ``base`` are the sizes that open ones are tried at.
+    """
 
     original: Loaded
     port: Loaded
     ways: list[list[Link]]
+    bases: Sequence[Sequence[int]] = _BASES
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +84,11 @@ def compare_files(
     """
     pair = _load(original, port, input_shapes)
     _check_fix(pair.port, port, fix)
-    alignment = align(units_of(pair.original), units_of(pair.port))
-    found = differences(alignment)
     with tempfile.TemporaryDirectory(prefix="padaudit-") as name:
+        pair, seen = _settled(pair, Path(name), timeout)
+        units = units_of(pair.original, seen[0].values), units_of(pair.port, seen[1].values)
+        alignment = align(*units)
+        found = differences(alignment)
         runs = _run(pair, Path(name), timeout)
         draft = Comparison(original, port, Sameness.UNVERIFIED, alignment, found)
         if isinstance(runs, str):
@@ -88,13 +96,13 @@ def compare_files(
         draft = replace(
             draft,
             before=runs.gap,
-            notes=_notes(runs),
+            notes=tuple(filter(None, (pair.note, runs.original.note, runs.gap.note))),
             runtimes=(runs.original.runtime, runs.port.runtime),
         )
         if not found or pair.port.document.format != "onnx":
             return _judged(draft, None)
         with _corrected(pair.port, found, fix, Path(name)) as (aside, unfixed):
-            ran = _run_port(aside.path, runs, timeout)
+            ran = _run_port(aside.path, runs, Path(name) / "corrected", timeout)
             draft = replace(draft, after=_gap(runs.original, ran), unfixed=unfixed)
             done = _judged(draft, _gap(runs.port, ran))
             if fix is not None and _proven(done):
@@ -123,6 +131,36 @@ def _load(original: Path, port: Path, input_shapes: InputShapes) -> _Pair:
     return _Pair(ours, theirs, ways)
 
 
+def _settled(pair: _Pair, scratch: Path, timeout: float) -> tuple[_Pair, tuple[Seen, Seen]]:
+    """Look at one run of each model whose Pads have amounts that the file does not state.
+
+    Where sizes are open, both models are compared at the sizes of that run alone.
+    """
+    if len(pair.ways) > 1 or not (unsettled(pair.original) or unsettled(pair.port)):
+        return pair, (Seen(), Seen())
+    way = pair.ways[0]
+    feed = feeds(way, _BASES[-1])[0]
+    given = as_port(way, feed)
+    fixed = [
+        Link(
+            replace(link.ours, shape=feed[link.ours.name].shape),
+            replace(link.theirs, shape=given[link.theirs.name].shape),
+            link.order,
+        )
+        for link in way
+    ]
+    sides = []
+    for model, values in ((pair.original, feed), (pair.port, given)):
+        shapes = InputShapes({name: array.shape for name, array in values.items()})
+        sized = loaded(model.document, shapes)
+        seen = observe(sized, values, scratch, timeout) if unsettled(sized) else Seen()
+        sides.append((loaded(model.document, shapes, seen.shapes) if seen.shapes else sized, seen))
+    opened = any(not isinstance(size, int) for link in way for size in link.narrowed().shape[1:])
+    note = "amounts are computed from sizes that are open: compared at 64 only" if opened else ""
+    (ours, first), (theirs, second) = sides
+    return _Pair(ours, theirs, [fixed], _BASES[-1:], note), (first, second)
+
+
 def _sizes(shape: Sequence[int | str | None]) -> tuple[int | None, ...]:
     return tuple(size if isinstance(size, int) else None for size in shape)
 
@@ -144,7 +182,7 @@ def _check_fix(model: Loaded, port: Path, fix: Path | None) -> None:
 def _run(pair: _Pair, scratch: Path, timeout: float) -> _Runs | str:
     """Run both models on the same inputs; return why the original does not run, if it doesn't."""
     ours, error = Ran(None), ""
-    for base in _BASES:
+    for base in pair.bases:
         made = feeds(pair.ways[0], base)
         ours = run_model(pair.original, made, scratch / "original", timeout)
         error = error or ours.error
@@ -164,8 +202,9 @@ def _run(pair: _Pair, scratch: Path, timeout: float) -> _Runs | str:
     return best or "it has no inputs"
 
 
-def _run_port(model: Path, runs: _Runs, timeout: float) -> Ran:
-    return run_onnx(model, [as_port(runs.way, feed) for feed in runs.feeds], timeout)
+def _run_port(path: Path, runs: _Runs, scratch: Path, timeout: float) -> Ran:
+    given = [as_port(runs.way, feed) for feed in runs.feeds]
+    return run_model(load(path, InputShapes()), given, scratch, timeout)
 
 
 def _gap(original: Ran, port: Ran) -> Gap:
@@ -193,10 +232,6 @@ def _not_run(draft: Comparison, error: str) -> Comparison:
     reason = f"the models were not run: {error}"
     status = Sameness.DIFFERENT if draft.differences else Sameness.UNVERIFIED
     return replace(draft, status=status, reason=reason)
-
-
-def _notes(runs: _Runs) -> tuple[str, ...]:
-    return tuple(filter(None, (runs.original.note, runs.gap.note)))
 
 
 def _proven(result: Comparison) -> bool:

@@ -48,6 +48,8 @@ class Unit:
         What a Slice or Cropping layer behind takes away, per axis.
     padding_ops : tuple of Op
         The operators that ``ahead`` comes from, the nearest one first.
+    settled : bool
+        Whether all of those amounts are known.
     counts_padding : bool
         Whether the divisor of an average pool counts what is padded.
     kernel : ndarray or None
@@ -68,6 +70,7 @@ class Unit:
     ahead: tuple[AxisPads, ...]
     behind: tuple[AxisPads, ...]
     padding_ops: tuple[Op, ...]
+    settled: bool
     counts_padding: bool
     kernel: NDArray[Any] | None
     position: int
@@ -110,6 +113,8 @@ class Unit:
         site = self.site
         if self.part:
             return 0, 0
+        if not self.settled:
+            return None
         if site.implicit and not self.transposed:
             return formulas.FORMULAS[site.padding.value](size, *self.parameters(axis))
         found = site.amounts[self.axes[axis]]

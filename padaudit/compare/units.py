@@ -17,6 +17,8 @@ from padaudit.compare.kernels import (
     rows,
 )
 from padaudit.compare.unit import Unit
+from padaudit.compare.values import Values
+from padaudit.formats.guard import well_formed
 from padaudit.ir.graph import Graph
 from padaudit.ir.site import Family, PaddingSite, Window
 from padaudit.ir.walk import graph_of_op
@@ -28,36 +30,48 @@ Array = NDArray[Any]
 POINTWISE = "pointwise"
 
 
-def units_of(model: Loaded) -> list[Unit]:
+def units_of(model: Loaded, seen: Mapping[str, Array] | None = None) -> list[Unit]:
     """Return the padded operators of a model whose windows are known, in execution order.
+
+    Parameters
+    ----------
+    model : Loaded
+        The model.
+    seen : Mapping, optional
+        Values of tensors that a run of the model showed (ONNX).
 
     Raises
     ------
     InputError
-        If the weights of a Keras file can't be read.
+        If the weights of a Keras file can't be read, or the definition has a wrong value.
     """
     holders = graph_of_op(model.graph)
-    sites = [site for site in model.sites if site.window is not None]
-    maker = _onnx_units(model) if model.document.format == "onnx" else _keras_units(model)
+    onnx = model.document.format == "onnx"
     units: list[Unit] = []
-    for site in sites:
-        units += maker(holders[id(site.op)], site, len(units))
-    _link(model.graph, units)
+    with well_formed(model.document.path):
+        maker = _onnx_units(model, seen or {}) if onnx else _keras_units(model)
+        for site in model.sites:
+            if site.window is not None:
+                units += maker(holders[id(site.op)], site, len(units))
+        _link(model.graph, units)
     return units
 
 
 Maker = Callable[[Graph, PaddingSite, int], list[Unit]]
 
 
-def _onnx_units(model: Loaded) -> Maker:
+def _onnx_units(model: Loaded, seen: Mapping[str, Array]) -> Maker:
     from padaudit.formats.onnx.constants import Constants
 
     document: Any = model.document
     constants, kernels = Constants(document.model), OnnxKernels(document)
+    tables: dict[int, Values] = {}
 
     def make(graph: Graph, site: PaddingSite, position: int) -> list[Unit]:
         kernel = kernels.of(graph, site)
-        around = around_onnx(constants, graph, site)
+        known = seen if graph is model.graph else None
+        values = tables.setdefault(id(graph), Values(constants, graph, known))
+        around = around_onnx(values, graph, site)
         channels = _channels(graph, site)
         if kernel is not None and site.family is not Family.TRANSPOSED_CONV:
             channels = kernel.shape[1] * site.group, kernel.shape[0]
@@ -156,6 +170,7 @@ def _unit(
         tuple(around.ahead[axis] for axis in axes),
         tuple(around.behind[axis] for axis in axes),
         around.pads,
+        around.settled,
         counts and site.family is Family.AVG_POOL,
         rows(kernel),
         position,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -19,18 +20,32 @@ _MAX_ELEMENTS: Final = 256
 _IR_VERSION: Final = 8
 _OPERATORS: Final = frozenset(
     {
+        "Abs",
         "Add",
+        "And",
         "Cast",
+        "Ceil",
+        "Clip",
         "Concat",
         "ConstantOfShape",
         "Div",
+        "Equal",
+        "Expand",
         "Flatten",
+        "Floor",
         "Gather",
+        "Greater",
+        "GreaterOrEqual",
         "Identity",
+        "Less",
+        "LessOrEqual",
         "Max",
         "Min",
+        "Mod",
         "Mul",
         "Neg",
+        "Not",
+        "Or",
         "Range",
         "Reshape",
         "Slice",
@@ -53,12 +68,16 @@ class Values:
         The constants of the model.
     graph : Graph
         The graph, function or body that holds the tensors.
+    seen : Mapping, optional
+        Values of tensors of the graph that a run of the model showed.
     """
 
-    def __init__(self, constants: Constants, graph: Graph) -> None:
+    def __init__(
+        self, constants: Constants, graph: Graph, seen: Mapping[str, Array] | None = None
+    ) -> None:
         self.constants = constants
         self.graph = graph
-        self._known: dict[str, Array | None] = {}
+        self._known: dict[str, Array | None] = dict(seen or {})
 
     def of(self, reader: Op, name: str, depth: int = 0) -> Array | None:
         """Return the value of a tensor that an operator reads; None if it has no fixed one."""
@@ -84,7 +103,7 @@ class Values:
         if op is None or depth > _MAX_DEPTH or op.domain:
             return None
         if op.op_type == "Shape":
-            return self._shape(op)
+            return self._shape(op, depth)
         if op.op_type not in _OPERATORS:
             return None
         operands = [self.of(op, item, depth + 1) if item else None for item in op.inputs]
@@ -92,9 +111,14 @@ class Values:
             return None
         return _evaluated(self.constants.model, op, operands)
 
-    def _shape(self, op: Op) -> Array | None:
+    def _shape(self, op: Op, depth: int) -> Array | None:
+        if op.attributes.get("start") or op.attributes.get("end"):
+            return None
+        value = self.of(op, op.inputs[0], depth + 1)
+        if value is not None:
+            return np.asarray(value.shape, np.int64)
         shape = self.graph.tensor(op.inputs[0]).shape
-        if shape is None or op.attributes.get("start") or op.attributes.get("end"):
+        if shape is None:
             return None
         known = [size for size in shape if isinstance(size, int)]
         return np.asarray(known, np.int64) if len(known) == len(shape) else None

@@ -11,6 +11,7 @@ from padaudit.compare.differences import PaddingDifference
 from padaudit.compare.gap import Gap
 from padaudit.compare.result import Comparison, Sameness
 from padaudit.compare.unit import Unit
+from padaudit.ir.site import Family
 from padaudit.padding.amounts import AxisPads
 from padaudit.report.jsonable import sentence
 from padaudit.report.line import Line
@@ -82,15 +83,17 @@ def _difference_lines(item: PaddingDifference, unfixed: str | None) -> Iterator[
     extra = f", with output_padding {list(item.appended)}" if any(item.appended) else ""
     note = f" ({item.note})" if item.note else ""
     yield Line(f"  + it should be {_amounts(item.expected_pads)}{extra}{note}", style="green")
-    if item.expected_pads is not None and not item.port.transposed:
-        yield Line(f"    in PyTorch: F.pad(x, {_torch(item.expected_pads)}), then padding=0")
+    hint = _torch(item)
+    if hint:
+        yield Line(f"    in PyTorch: {hint}, then padding=0")
     if unfixed:
         yield Line(f"    not corrected: {sentence(unfixed)}", style="yellow")
 
 
 def _gap_lines(result: Comparison) -> Iterator[Line]:
     if result.before is not None:
-        yield Line(f"  as it is: {_gap_text(result.before)} ({'; '.join(result.runtimes)})")
+        runtimes = "; ".join(dict.fromkeys(result.runtimes))
+        yield Line(f"  as it is: {_gap_text(result.before)} ({runtimes})")
     if result.after is not None:
         yield Line(f"  with the padding corrected: {_gap_text(result.after)}")
 
@@ -131,5 +134,12 @@ def _amounts(pads: tuple[AxisPads, ...] | None) -> str:
     return "by a size that is open" if pads is None else pairs_text(pads)
 
 
-def _torch(pads: tuple[AxisPads, ...]) -> str:
-    return f"({', '.join(f'{before}, {after}' for before, after in reversed(pads))})"
+def _torch(item: PaddingDifference) -> str:
+    """Return the line of PyTorch that pads rightly; empty where no such line would do."""
+    pads, family = item.expected_pads, item.port.family
+    excluded = family is Family.AVG_POOL and not item.original.counts_padding
+    if pads is None or item.port.transposed or excluded or not any(map(any, pads)):
+        return ""
+    amounts = ", ".join(f"{before}, {after}" for before, after in reversed(pads))
+    value = ', value=float("-inf")' if family is Family.MAX_POOL else ""
+    return f"x = F.pad(x, ({amounts}){value})"

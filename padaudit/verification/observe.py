@@ -60,7 +60,7 @@ def observed_shapes(
     with tempfile.TemporaryDirectory(prefix="padaudit-") as scratch:
         path = (home or Path(scratch)) / f".observed.{os.getpid()}.onnx"
         try:
-            write_onnx(_with_outputs(document, wanted), path)
+            write_onnx(with_outputs(document, wanted), path)
             outcome = run([Job(path, (feed,), tuple(wanted))], timeout=timeout)[0]
         finally:
             path.unlink(missing_ok=True)
@@ -77,7 +77,7 @@ def _unknown(site: PaddingSite) -> bool:
     return site.has_unknown_size and not site.scope
 
 
-def _with_outputs(document: OnnxDocument, names: list[str]) -> RewrittenOnnx:
+def with_outputs(document: OnnxDocument, names: list[str]) -> RewrittenOnnx:
     """Return the model with further tensors as outputs."""
     buffer = document.buffer()
     number = field_number(GraphProto, "output")

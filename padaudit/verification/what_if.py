@@ -156,7 +156,8 @@ def what_if(
         refused = {key: reason for key, reason in subject.lost.items() if key in chosen}
         unchanged: list[str] = []
         for key in chosen:
-            if key in refused:
+            if key not in subject.units:
+                refused.setdefault(key, "its window or the operator itself is not known")
                 continue
             change = change_of(subject.units[key], variant)
             if change is None:
@@ -251,13 +252,11 @@ def _chosen(original: Loaded, subject: _Subject, site: str | None) -> list[str]:
             more = f" and {len(ids) - 8} more" if len(ids) > 8 else ""
             raise UsageError(f"{original.document.path} has no site '{site}'; it has {known}{more}")
         return [site]
-    implicit = {item.id for item in original.sites if item.implicit}
-    found = subject.units.keys() | subject.lost.keys()
+    units = subject.units
     return [
-        key
-        for key in ids
-        if key in found
-        and (key in implicit or (key in subject.units and _unequal(subject.units[key])))
+        item.id
+        for item in original.sites
+        if item.implicit or (item.id in units and _unequal(units[item.id]))
     ]
 
 

@@ -299,10 +299,12 @@ def _perturbed(model: Any) -> Any:
     return model
 
 
-def export(model: nn.Module, shape: tuple[int, ...], path: Path, names: str = "x") -> Path:
+def export(
+    model: nn.Module, shape: tuple[int, ...], path: Path, dtype: torch.dtype = torch.float32
+) -> Path:
     """Export a PyTorch network to ONNX as most ports are."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        example = torch.zeros(1, *shape)
-        torch.onnx.export(model.eval(), (example,), path, dynamo=False, input_names=[names])
+        example = torch.zeros(1, *shape, dtype=dtype)
+        torch.onnx.export(model.eval(), (example,), path, dynamo=False, input_names=["x"])
     return path

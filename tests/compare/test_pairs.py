@@ -162,3 +162,56 @@ def test_one_wrong_convolution_of_fifty_is_named(tmp_path: Path) -> None:
     assert result.after is not None and result.after.max_abs == 0
     assert result.fixed is not None
     assert compare_files(right, result.fixed, InputShapes()).status is Sameness.SAME
+
+
+class Computed(nn.Conv2d):
+    """TensorFlow's "same" as PyTorch ports compute it when they run (timm does)."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        flat: list[Any] = []
+        axes = zip(x.shape[2:], self.kernel_size, self.stride, self.dilation, strict=True)
+        for size, kernel, stride, dilation in axes:
+            needed = ((size + stride - 1) // stride - 1) * stride + (kernel - 1) * dilation + 1
+            total = torch.clamp(torch.as_tensor(needed - size), min=0)
+            flat = [total // 2, total - total // 2, *flat]
+        x = functional.pad(x, flat)
+        return functional.conv2d(x, self.weight, self.bias, self.stride, 0, self.dilation)
+
+
+def strided(kind: type[nn.Conv2d], padding: tuple[int, int]) -> nn.Module:
+    torch.manual_seed(1)
+    return nn.Sequential(
+        kind(3, 8, 3, 2, padding[0]), nn.ReLU(), kind(8, 4, 5, 2, padding[1]), nn.ReLU()
+    )
+
+
+@pytest.mark.parametrize("opened", [False, True], ids=["fixed", "open"])
+def test_amounts_that_are_computed_are_seen_in_a_run(opened: bool, tmp_path: Path) -> None:
+    axes = {"x": {0: "N", 2: "H", 3: "W"}} if opened else None
+    paths = []
+    for name, module in {
+        "original": strided(Computed, (0, 0)),
+        "port": strided(nn.Conv2d, (1, 2)),
+    }.items():
+        paths.append(tmp_path / f"{name}.onnx")
+        example = (torch.zeros(1, 3, 64, 48),)
+        torch.onnx.export(
+            module.eval(), example, paths[-1], dynamo=False, input_names=["x"], dynamic_axes=axes
+        )
+    assert compare_files(paths[0], paths[0], InputShapes()).status is Sameness.SAME
+    result = compare_files(paths[0], paths[1], InputShapes())
+    expected = [item.expected_pads for item in result.differences]
+    assert expected == [((0, 1), (0, 1)), ((1, 2), (1, 2))]
+    assert result.after is not None and result.after.max_abs == 0
+    assert any("open" in note for note in result.notes) == opened
+
+
+def test_a_port_in_half_precision_is_the_same(tmp_path: Path) -> None:
+    right, wrong = (
+        export(Deep(changed).half(), (3, 64, 96), tmp_path / f"{name}.onnx", dtype=torch.float16)
+        for name, changed in (("right", ()), ("wrong", [4]))
+    )
+    original = export(Deep(), (3, 64, 96), tmp_path / "original.onnx")
+    assert compare_files(original, right, InputShapes()).status is Sameness.SAME
+    (item,) = compare_files(original, wrong, InputShapes()).differences
+    assert item.port.id == "/convs.4/layer/Conv"

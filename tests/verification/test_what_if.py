@@ -211,6 +211,20 @@ def test_one_site_only(tmp_path: Path) -> None:
         what_if(path, "symmetric", InputShapes(), site="other")
 
 
+def test_an_operator_of_unknown_window_is_listed(tmp_path: Path) -> None:
+    proto = conv_model(SIZE, (3, 4), auto_pad="SAME_UPPER")
+    proto.graph.node[0].input[1] = "given"
+    proto.graph.input.append(helper.make_tensor_value_info("given", 1, None))
+    path = tmp_path / "given.onnx"
+    path.write_bytes(proto.SerializeToString())
+    samples = tmp_path / "samples.npz"
+    np.savez(samples, x=np.ones((1, 2, *SIZE)), given=np.ones((1, 2, 3, 4)))
+    shapes = InputShapes({"given": (4, 2, 3, 4)})
+    assert what_if(path, "symmetric", shapes).costs
+    with pytest.raises(UsageError, match="no known rank"):
+        what_if(path, "symmetric", InputShapes(), inputs=samples)
+
+
 def test_sites_without_unequal_padding_are_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "even.onnx"
     path.write_bytes(conv_model(SIZE, (3, 5), pads=[2, 1, 2, 1]).SerializeToString())

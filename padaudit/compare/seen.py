@@ -1,0 +1,63 @@
+"""One run of a model, for amounts and sizes that only a run shows."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
+
+from padaudit.compare.around_onnx import unsettled_pads
+from padaudit.compare.feeds import Feed
+from padaudit.compare.values import Values
+from padaudit.formats.onnx.constants import Constants
+from padaudit.formats.onnx.write import write_onnx
+from padaudit.ir.dims import Shape
+from padaudit.verification.observe import with_outputs
+from padaudit.verification.runner import Job, run
+
+if TYPE_CHECKING:
+    from padaudit.rewriting.run import Loaded
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a run showed: amounts of Pads, and the shapes of what padded operators read."""
+
+    values: Mapping[str, Array] = field(default_factory=dict)
+    shapes: Mapping[str, Shape] = field(default_factory=dict)
+
+
+def unsettled(model: Loaded) -> list[str]:
+    """Return the tensors with amounts of Pads that are only known when the model runs."""
+    document: Any = model.document
+    if document.format != "onnx":
+        return []
+    return unsettled_pads(Values(Constants(document.model), model.graph), model.graph)
+
+
+def observe(model: Loaded, feed: Feed, scratch: Path, timeout: float) -> Seen:
+    """Run an ONNX model once; what it does not show stays unknown."""
+    document: Any = model.document
+    amounts = unsettled(model)
+    read = {site.op.inputs[0] for site in model.sites if not site.scope}
+    names = sorted({*amounts, *read} - set(model.graph.inputs))
+    folder = document.path.parent if document.data_files else scratch
+    path = folder / f".observed.{os.getpid()}.onnx"
+    try:
+        write_onnx(with_outputs(document, names), path)
+        outcome = run([Job(path, (feed,), tuple(names))], timeout=timeout)[0]
+    finally:
+        path.unlink(missing_ok=True)
+    if outcome.outputs is None:
+        return Seen()
+    arrays = dict(zip(outcome.output_names, outcome.outputs[0], strict=True))
+    return Seen(
+        {name: arrays[name] for name in amounts},
+        {name: array.shape for name, array in arrays.items() if name in read},
+    )
