@@ -108,7 +108,7 @@ def explicit_file(model: Loaded, scratch: Path) -> Path | None:
     document: Any = model.document
     if document.data_files:
         return None
-    scratch.mkdir(exist_ok=True)
+    scratch.mkdir(parents=True, exist_ok=True)
     plan = make_plan(model.document, model.sites, AUTO, graph=model.graph)
     target = scratch / "explicit.onnx"
     write_document(apply_plan(model.document, plan, model.graph).document, target)

@@ -1,0 +1,85 @@
+"""An original and its port, read at the sizes that either of them states."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from padaudit.compare.engine import specs_of
+from padaudit.compare.feeds import Link, as_port, feeds, links
+from padaudit.compare.seen import Seen, observe, unsettled
+from padaudit.formats.shape_options import InputShapes
+from padaudit.rewriting.run import Loaded, load, loaded
+
+_BASES: Final = ((32, 33, 47), (64,))
+"""Sizes to run models of open size at; networks with skip connections want powers of two."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Both models, and the ways in which their inputs may belong together.
+
+    ``bases`` are the sizes that open ones are tried at.
+    """
+
+    original: Loaded
+    port: Loaded
+    ways: list[list[Link]]
+    bases: Sequence[Sequence[int]] = _BASES
+    note: str = ""
+
+
+def load_pair(original: Path, port: Path, input_shapes: InputShapes) -> Pair:
+    """Read both models, with the sizes that either states or the user gives."""
+    ours, theirs = load(original, input_shapes), load(port, InputShapes())
+    specs = specs_of(ours, input_shapes), specs_of(theirs, InputShapes())
+    ways = links(*specs)
+    if len(ways) > 1:
+        return Pair(ours, theirs, ways)
+    narrowed = {link.ours.name: link.narrowed().shape for link in ways[0]}
+    fixed = {name: _sizes(shape) for name, shape in narrowed.items()}
+    moved = {
+        link.theirs.name: tuple(fixed[link.ours.name][axis] for axis in link.order)
+        for link in ways[0]
+    }
+    if any(_sizes(spec.shape) != fixed[spec.name] for spec in specs[0]):
+        ours = load(original, InputShapes(fixed))
+    if any(_sizes(spec.shape) != moved[spec.name] for spec in specs[1]):
+        theirs = load(port, InputShapes(moved))
+    return Pair(ours, theirs, ways)
+
+
+def settled(pair: Pair, scratch: Path, timeout: float) -> tuple[Pair, tuple[Seen, Seen]]:
+    """Look at one run of each model whose Pads have amounts that the file does not state.
+
+    Where sizes are open, both models are compared at the sizes of that run alone.
+    """
+    if len(pair.ways) > 1 or not (unsettled(pair.original) or unsettled(pair.port)):
+        return pair, (Seen(), Seen())
+    way = pair.ways[0]
+    feed = feeds(way, _BASES[-1])[0]
+    given = as_port(way, feed)
+    fixed = [
+        Link(
+            replace(link.ours, shape=feed[link.ours.name].shape),
+            replace(link.theirs, shape=given[link.theirs.name].shape),
+            link.order,
+        )
+        for link in way
+    ]
+    sides = []
+    for model, values in ((pair.original, feed), (pair.port, given)):
+        shapes = InputShapes({name: array.shape for name, array in values.items()})
+        sized = loaded(model.document, shapes)
+        seen = observe(sized, values, scratch, timeout) if unsettled(sized) else Seen()
+        sides.append((loaded(model.document, shapes, seen.shapes) if seen.shapes else sized, seen))
+    opened = any(not isinstance(size, int) for link in way for size in link.narrowed().shape[1:])
+    note = "amounts are computed from sizes that are open: compared at 64 only" if opened else ""
+    (ours, first), (theirs, second) = sides
+    return Pair(ours, theirs, [fixed], _BASES[-1:], note), (first, second)
+
+
+def _sizes(shape: Sequence[int | str | None]) -> tuple[int | None, ...]:
+    return tuple(size if isinstance(size, int) else None for size in shape)

@@ -1,0 +1,63 @@
+"""What a comparison's runs say of its port."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from padaudit.compare.gap import Gap
+from padaudit.compare.result import Comparison, Sameness
+
+_SHOWN: Final = 8
+
+
+def not_run(draft: Comparison, error: str) -> Comparison:
+    """Return a comparison whose models could not be run, with what can be said of it."""
+    reason = f"the models were not run: {error}"
+    status = Sameness.DIFFERENT if draft.differences else Sameness.UNVERIFIED
+    return replace(draft, status=status, reason=reason)
+
+
+def proven(result: Comparison) -> bool:
+    """Tell whether correcting the differences made the port agree."""
+    after = result.after
+    return bool(result.differences) and after is not None and after.equal
+
+
+def judged(draft: Comparison, effect: Gap | None) -> Comparison:
+    """Return a comparison with its verdict.
+
+    ``effect`` is how far the correction moved the port; None where that says nothing: the
+    correction could not be run, or nothing gets through the network.
+    """
+    before, after = draft.before, draft.after
+    if before is None or not before.equal:
+        return replace(draft, status=Sameness.DIFFERENT, reason=_explained(draft))
+    if not draft.differences:
+        return replace(draft, status=Sameness.SAME)
+    if effect is not None and (effect.max_abs == 0 or (after is not None and not after.equal)):
+        names = ", ".join(f"'{item.port.id}'" for item in draft.differences[:_SHOWN])
+        what = "without an effect on any output"
+        if after is not None and not after.equal:
+            what = "but the port agrees as it is, and not if that is changed"
+        note = f"the padding of {names} differs, {what}"
+        return replace(
+            draft, status=Sameness.SAME, differences=(), after=None, notes=(*draft.notes, note)
+        )
+    reason = "the padding differs; on these inputs the outputs hardly show it"
+    return replace(draft, status=Sameness.DIFFERENT, reason=reason)
+
+
+def _explained(draft: Comparison) -> str:
+    before, after = draft.before, draft.after
+    if not draft.differences:
+        what = "the outputs differ, but the padding of all aligned operators agrees"
+        unlike = before.reason if before else ""
+        return unlike or f"{what}: look at weights, preprocessing, unaligned operators"
+    if after is None:
+        return "the port's format can't be corrected here; change the layers that are named"
+    if after.equal:
+        return "with the padding corrected the outputs agree"
+    if after.reason:
+        return f"the corrected port can't be compared: {after.reason}"
+    return "the padding differs, and something else does too: a difference remains"
