@@ -47,6 +47,21 @@ def keras_transposed(draft: SiteDraft) -> PaddingSite:
     return _transposed(draft, output, odd_first=False)
 
 
+def tensorflow_transposed(draft: SiteDraft) -> PaddingSite:
+    """Resolve a transposed convolution of TensorFlow, whose output size is an argument.
+
+    Source: https://www.tensorflow.org/api_docs/python/tf/nn/conv2d_transpose.
+    """
+    if draft.site.padding is Padding.EXPLICIT:
+        return replace(draft.site, amounts=draft.declared)
+
+    def output(size: int, axis: int) -> int:
+        stated = draft.site.output_size[axis]
+        return stated if isinstance(stated, int) else size * draft.window.strides[axis]
+
+    return _transposed(draft, output, odd_first=False)
+
+
 def onnx_transposed(draft: SiteDraft) -> PaddingSite:
     """Resolve an ONNX ConvTranspose: auto_pad, output_shape, or pads.
 
@@ -169,5 +184,6 @@ AMOUNTS: Final[dict[str, Callable[[SiteDraft], PaddingSite]]] = {
     "window": window_amounts,
     "transposed_keras": keras_transposed,
     "transposed_onnx": onnx_transposed,
+    "transposed_tensorflow": tensorflow_transposed,
 }
 """Resolver by the name that the tables in ``rules/ops`` use."""

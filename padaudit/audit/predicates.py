@@ -15,7 +15,19 @@ Predicate = Callable[[PaddingSite, Graph], bool]
 PREDICATES: Final[dict[str, Predicate]] = {}
 """Predicate by the name that ``rules/checks`` uses (the function's own name)."""
 
-PAD_OPERATORS: Final = frozenset({"Pad", "ZeroPadding1D", "ZeroPadding2D", "ZeroPadding3D"})
+PAD_OPERATORS: Final = frozenset(
+    {
+        "Pad",
+        "ZeroPadding1D",
+        "ZeroPadding2D",
+        "ZeroPadding3D",
+        "PadImages",
+        "pad",
+        "pad_v2",
+        "pad_to_bounding_box",
+    }
+)
+"""Of ONNX, layers and operations of Keras, functions of TensorFlow."""
 
 
 def _predicate(function: Predicate) -> Predicate:
@@ -192,7 +204,14 @@ def backends_differ(site: PaddingSite, graph: Graph) -> bool:
 @_predicate
 def fed_by_padding(site: PaddingSite, graph: Graph) -> bool:
     """An explicit Pad or ZeroPadding layer stands directly in front of the operator."""
-    producer = graph.producer(site.op.inputs[0])
+    tensor = site.op.inputs[0]
+    producer = graph.producer(tensor)
+    while producer is not None and "" in graph.nested.get(producer.name, {}):
+        # What an inner model or a wrapped layer ends with.
+        slot = producer.outputs.index(tensor)
+        graph = graph.nested[producer.name][""]
+        tensor = graph.outputs[min(slot, len(graph.outputs) - 1)]
+        producer = graph.producer(tensor)
     return producer is not None and producer.op_type in PAD_OPERATORS
 
 

@@ -77,6 +77,7 @@ def site_of(visit: Visit) -> PaddingSite | None:
         derived=bool(_ints(_declared(op, table.window.output_shape))),
         dtype=_dtype(visit.graph, op, 1 if table.zero_point_input else 2),
         kept=table.kept,
+        remark=table.remark,
         unresolved=problem or cause,
     )
     if window is None:
@@ -107,7 +108,8 @@ def _window(
     table: OpTable, operator: Operator, graph: Graph, op: Op
 ) -> tuple[Window | None, str | None]:
     words, config = table.window, op.attributes
-    kernel = _per_axis(config.get(words.kernel_shape, words.kernel_default), operator.rank)
+    fixed = operator.rank or _rank_of_input(table, graph, op)
+    kernel = _per_axis(config.get(words.kernel_shape, words.kernel_default), fixed)
     if kernel is None and (slot := operator.weight_input or words.weight_input) is not None:
         kernel = _kernel_of_weights(graph, op, slot)
     if kernel is None:
@@ -127,6 +129,12 @@ def _window(
         shown = values[: 3 * _MAX_RANK]
         return None, f"the window of '{op.name}' ({op.op_type}) makes no sense: {shown}"
     return Window(kernel, strides, dilations), None
+
+
+def _rank_of_input(table: OpTable, graph: Graph, op: Op) -> int | None:
+    """Return the number of spatial axes of an operation of Keras, which its input decides."""
+    data = graph.tensor(op.inputs[0]).shape
+    return len(data) - 2 if table.framework == "keras" and data and len(data) > 2 else None
 
 
 def _kernel_of_weights(graph: Graph, op: Op, slot: int) -> tuple[int, ...] | None:

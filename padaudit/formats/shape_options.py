@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from padaudit.errors import UsageError
+from padaudit.formats.assumptions import Assumptions
 from padaudit.ir.dims import Open, Shape
 from padaudit.ir.tensor import TensorInfo
 
@@ -14,18 +15,22 @@ ShapeOption = tuple[int | None, ...]
 
 @dataclass(frozen=True, slots=True)
 class InputShapes:
-    """Shapes by input name; the name ``""`` stands for the model's only input.
+    """What the user says of sizes.
 
     Parameters
     ----------
     shapes : Mapping
-        Full shapes, batch axis first; None leaves an axis open.
+        Shapes by input name, batch axis first; None leaves an axis open. The name ``""``
+        stands for the model's only input.
     open_only : bool
         Whether a size that the model states may not be given otherwise.
+    assumed : Assumptions
+        Output shapes of layers that inference can't see through (Keras).
     """
 
     shapes: Mapping[str, ShapeOption] = field(default_factory=dict)
     open_only: bool = False
+    assumed: Assumptions = field(default_factory=Assumptions)
 
     def __bool__(self) -> bool:
         return bool(self.shapes)

@@ -29,6 +29,11 @@ class Graph:
         Name of the model, subgraph or function.
     parent : Graph, optional
         The graph whose tensors a body may read.
+
+    Attributes
+    ----------
+    assumed : frozenset of str
+        The user's assumptions (``--assume``) that were used.
     """
 
     def __init__(self, name: str, parent: Graph | None = None) -> None:
@@ -38,6 +43,7 @@ class Graph:
         self.inputs: tuple[str, ...] = ()
         self.outputs: tuple[str, ...] = ()
         self.nested: dict[str, dict[str, Graph]] = {}
+        self.assumed: frozenset[str] = frozenset()
         self._ops: dict[str, Op] = {}
         self._producer: dict[str, tuple[str, int]] = {}
         self._order: tuple[Op, ...] | None = None

@@ -86,6 +86,8 @@ class PaddingSite:
         Names of the rewriting strategies that its table lists.
     kept : str
         Why the table lists none.
+    remark : str
+        What else its table has to say of its padding, one clause.
     zero_point_input : int or None
         The input whose value padding stands for (quantised operators).
     dtype : str or None
@@ -114,6 +116,7 @@ class PaddingSite:
     pad_value: float | None = 0.0
     strategies: tuple[str, ...] = ()
     kept: str = ""
+    remark: str = ""
     zero_point_input: int | None = None
     dtype: str | None = None
     unresolved: str | None = None

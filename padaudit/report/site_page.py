@@ -29,6 +29,8 @@ def site_page(site: PaddingSite) -> Iterator[Line]:
         yield Line(sentence(site.unresolved or "its window is not known"))
         return
     yield from _words(site, site.window)
+    if site.remark:
+        yield Line(sentence(site.remark))
     pads = site.pads
     if pads is None or site.family is Family.TRANSPOSED_CONV:
         return

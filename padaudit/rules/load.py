@@ -95,11 +95,16 @@ def op_tables() -> tuple[OpTable, ...]:
 
 @cache
 def op_index() -> dict[tuple[str, str], tuple[OpTable, Operator]]:
-    """Return table and operator by (domain, op_type); a Keras layer's domain is ``keras``."""
+    """Return table and operator by (domain, op_type).
+
+    The domain of a Keras layer is ``keras``, of an operation node ``keras.ops``, and of a
+    TensorFlow function in a Keras model ``tensorflow``.
+    """
     index: dict[tuple[str, str], tuple[OpTable, Operator]] = {}
     for table in op_tables():
         for operator in table.operators:
-            domain = "keras" if table.framework == "keras" else operator.domain
+            layer = table.framework == "keras" and not operator.domain
+            domain = "keras" if layer else operator.domain
             key = (domain, operator.name)
             if key in index:
                 raise RuleFileError(f"rules/ops: {key} stands in two tables.")

@@ -80,6 +80,7 @@ class OpTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     operators: list[Operator]
     cases: list[OpCase]
     kept: str = ""
+    remark: str = ""
     pad_value: float | None = None
     leading_axes: int = 0
     zero_point_input: Positive | None = None

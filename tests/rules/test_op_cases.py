@@ -54,7 +54,8 @@ def data_shape(table: OpTable, operator: Operator, case: OpCase) -> list[int]:
 def test_the_case_resolves(
     table: OpTable, operator: Operator, case: OpCase, visit_of: BuildVisit
 ) -> None:
-    domain = "keras" if table.framework == "keras" else operator.domain
+    layer = table.framework == "keras" and not operator.domain
+    domain = "keras" if layer else operator.domain
     attributes = native_attributes(table, operator, case)
     visit = visit_of(domain, operator.name, attributes, data_shape(table, operator, case))
     site = site_of(visit)

@@ -16,6 +16,7 @@ MAX_INDEX: Final = 4096
 """How many calls and outputs of one layer a config may speak of."""
 
 _CONSTANT: Final = "_CONSTANT_VALUE"
+_ARRAYS: Final = frozenset({"__numpy__", "__tensor__"})
 
 
 class ConfigError(Exception):
@@ -48,7 +49,15 @@ class TensorRef:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call of a layer: its tensor arguments and the rest."""
+    """One call of a layer.
+
+    Parameters
+    ----------
+    inputs : tuple of TensorRef
+        Its tensor arguments, in the order in which Keras walks them.
+    arguments : Mapping
+        All arguments by position (``"0"``) or name; a tensor is its `TensorRef`.
+    """
 
     inputs: tuple[TensorRef, ...]
     arguments: Mapping[str, Any] = field(default_factory=dict)
@@ -80,32 +89,75 @@ def parse_call(node: Any, layer: str) -> Call:
 
 
 def _keras3_call(node: Mapping[str, Any]) -> Call:
-    arguments = {str(i): arg for i, arg in enumerate(node.get("args") or [])}
+    given = {str(i): arg for i, arg in enumerate(node.get("args") or [])}
     # Keras walks keyword arguments by name, and orders layers by that walk.
-    arguments |= dict(sorted((node.get("kwargs") or {}).items()))
-    given = tuple(ref for value in arguments.values() for ref in _keras3_refs(value))
-    others = {key: arg for key, arg in arguments.items() if not any(_keras3_refs(arg))}
-    return Call(given, others)
+    given |= dict(sorted((node.get("kwargs") or {}).items()))
+    arguments = {key: _keras3_argument(value) for key, value in given.items()}
+    return Call(tuple(tensors_in(arguments)), arguments)
 
 
 def _listed_call(items: list[Any], layer: str) -> Call:
-    refs: list[TensorRef] = []
-    plain: dict[str, Any] = {}
+    """Read a call of Keras 1 or 2; the keyword arguments stand with each of its tensors."""
+    first: list[Any] = []
+    keywords: Mapping[str, Any] = {}
     for item in items:
-        if not _is_item(item):
-            nested = list(refs_in(item))
-            if not nested:
-                raise ConfigError("a call of the layer names no tensor", layer)
-            refs += nested
+        if _is_item(item):
+            first.append(item[2] if item[0] == _CONSTANT else _ref(item))
+            if len(item) > 3 and isinstance(item[3], dict):
+                keywords = keywords or item[3]
             continue
-        if item[0] != _CONSTANT:
-            refs.append(_ref(item))
-        for key, value in (item[3] if len(item) > 3 and isinstance(item[3], dict) else {}).items():
-            nested = list(refs_in(value))
-            refs.extend(nested)
-            if not nested:
-                plain[key] = value
-    return Call(tuple(refs), plain)
+        first.append(_argument(item))
+        if not any(True for _ in tensors_in(first[-1])):
+            raise ConfigError("a call of the layer names no tensor", layer)
+    arguments: dict[str, Any] = {"0": first[0] if len(first) == 1 else first}
+    arguments |= {key: _argument(value) for key, value in keywords.items()}
+    return Call(tuple(tensors_in(arguments)), arguments)
+
+
+def _keras3_argument(value: Any) -> Any:
+    """Return an argument with a `TensorRef` in place of each tensor's record."""
+    if isinstance(value, list) and not _is_constant(value):
+        return [_keras3_argument(item) for item in value]
+    if not isinstance(value, Mapping) or value.get("class_name") in _ARRAYS:
+        return value
+    if value.get("class_name") != "__keras_tensor__":
+        return {key: _keras3_argument(item) for key, item in value.items()}
+    inner = value.get("config")
+    history = inner.get("keras_history") if isinstance(inner, Mapping) else None
+    if not isinstance(inner, Mapping) or not _is_ref(history):
+        raise ConfigError("a tensor has no keras_history")
+    return replace(_ref(history), shape=plain_shape(inner.get("shape")))
+
+
+def _argument(value: Any) -> Any:
+    """Return an argument with a `TensorRef` in place of each [layer, call, output]."""
+    if _is_ref(value):
+        return _ref(value)
+    if isinstance(value, Mapping):
+        # Keras flattens named tensors by their names.
+        return {key: _argument(value[key]) for key in sorted(value)}
+    if not isinstance(value, list) or _is_constant(value):
+        return value
+    return [_argument(item) for item in value]
+
+
+def _is_constant(values: list[Any]) -> bool:
+    """Tell whether a list holds an array, which may be large, and so no tensors."""
+    first = values[0] if values else None
+    if isinstance(first, list) and first and isinstance(first[0], list):
+        return not _is_ref(first[0])
+    return isinstance(first, float)
+
+
+def tensors_in(value: Any) -> Iterator[TensorRef]:
+    """Yield the tensors in an argument of a `Call`."""
+    if isinstance(value, TensorRef):
+        yield value
+    elif isinstance(value, Mapping):
+        if value.get("class_name") not in _ARRAYS:
+            yield from (ref for item in value.values() for ref in tensors_in(item))
+    elif isinstance(value, list) and not _is_constant(value):
+        yield from (ref for item in value for ref in tensors_in(item))
 
 
 def refs_in(value: Any) -> Iterator[TensorRef]:
@@ -124,22 +176,6 @@ def plain_shape(value: Any) -> tuple[int | None, ...] | None:
     if isinstance(value, list) and all(item is None or isinstance(item, int) for item in value):
         return tuple(value)
     return None
-
-
-def _keras3_refs(value: Any) -> Iterator[TensorRef]:
-    if isinstance(value, list):
-        for item in value:
-            yield from _keras3_refs(item)
-    elif isinstance(value, Mapping):
-        if value.get("class_name") != "__keras_tensor__":
-            for item in value.values():
-                yield from _keras3_refs(item)
-            return
-        inner = value.get("config")
-        history = inner.get("keras_history") if isinstance(inner, Mapping) else None
-        if not isinstance(inner, Mapping) or not _is_ref(history):
-            raise ConfigError("a tensor has no keras_history")
-        yield replace(_ref(history), shape=plain_shape(inner.get("shape")))
 
 
 def _is_item(value: Any) -> bool:

@@ -45,6 +45,8 @@ class LayerSpec:
         The layer's record where the layer is itself a model.
     inner : tuple
         The records of other layers in its config, and where they stand.
+    module : str or None
+        The module of its class, where Keras 3 wrote it.
     """
 
     name: str
@@ -55,6 +57,7 @@ class LayerSpec:
     built_shape: tuple[int | None, ...] | None = None
     model: Mapping[str, Any] | None = field(default=None, repr=False)
     inner: tuple[tuple[Path, Mapping[str, Any]], ...] = field(default=(), repr=False)
+    module: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,12 +225,15 @@ def _layer(record: Mapping[str, Any], path: Path, index: int = 0) -> LayerSpec:
     short = dialect.class_name(raw_class)
     name = str(record.get("name") or config.get("name") or f"{short.lower()}_{index + 1}")
     calls = tuple(parse_call(node, name) for node in _nodes(record, name))
-    settings = dialect.modern_config(short, config)
+    module = str(record.get("module") or "")
+    # The words of an operation are not those of a layer: its ``stride`` is no old ``strides``.
+    operation = module.startswith("keras.src.ops")
+    settings = config if operation else dialect.modern_config(short, config)
     built = _built_shape(record)
     if model is not None:
         return LayerSpec(name, short, settings, path, calls, built, model)
     inner = tuple(inner_records(config, (*path, "config")))
-    return LayerSpec(name, short, settings, path, calls, built, inner=inner)
+    return LayerSpec(name, short, settings, path, calls, built, inner=inner, module=module)
 
 
 def _nodes(record: Mapping[str, Any], name: str) -> list[Any]:

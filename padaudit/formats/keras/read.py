@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from padaudit.errors import InputError, LimitError
+from padaudit.errors import InputError, LimitError, UsageError
 from padaudit.formats.keras.calls import Call, ConfigError, TensorRef
 from padaudit.formats.keras.config import (
     LayerSpec,
@@ -17,20 +17,35 @@ from padaudit.formats.keras.config import (
     ref_node,
 )
 from padaudit.formats.keras.container import SAVE_AGAIN, KerasDocument, is_model
+from padaudit.formats.keras.operators import domain_of, layer_call, operator
 from padaudit.formats.keras.shapes import infer_shapes
-from padaudit.formats.keras.shapes.rule import LayerCall, ShapeUnknown
+from padaudit.formats.keras.shapes.arrays import reshaped
+from padaudit.formats.keras.shapes.rule import (
+    FUNCTIONS,
+    LAYERS,
+    LayerCall,
+    ShapeUnknown,
+    Tensor,
+    Value,
+)
+from padaudit.formats.keras.shapes.wrappers import WRAPPERS, both_directions
+from padaudit.formats.keras.stated import (
+    add_time,
+    agree,
+    declared,
+    over_time,
+    own_shape,
+    prefer,
+    recorded,
+    shown,
+)
 from padaudit.formats.shape_options import InputShapes
-from padaudit.ir.dims import Open, Shape, Unknown, known
+from padaudit.ir.dims import Open, Shape
 from padaudit.ir.graph import CycleError, Graph
 from padaudit.ir.op import Op
 from padaudit.ir.tensor import TensorInfo
 
 MAX_DEPTH: Final = 32
-_DISTRIBUTED: Final = "TimeDistributed"
-_CALLED: Final = frozenset({_DISTRIBUTED, "Bidirectional"})
-_TRANSPARENT: Final = frozenset({"SpectralNormalization", "WeightNormalization"})
-"""Wrappers that call their layer on what they are given, and return what it returns."""
-WRAPPERS: Final = _CALLED | _TRANSPARENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +56,11 @@ class LayerOrigin:
     call: int
 
 
-def read_graph(document: KerasDocument, input_shapes: InputShapes) -> Graph:
+def read_graph(
+    document: KerasDocument,
+    input_shapes: InputShapes,
+    observed: Mapping[str, Shape] | None = None,
+) -> Graph:
     """Build the graph of a Keras model.
 
     Parameters
@@ -49,7 +68,9 @@ def read_graph(document: KerasDocument, input_shapes: InputShapes) -> Graph:
     document : KerasDocument
         The model's definition.
     input_shapes : InputShapes
-        Sizes that the user fixes.
+        Sizes that the user fixes, and what is to be assumed of layers.
+    observed : Mapping, optional
+        Shapes that Keras itself states, by tensor (see `observed_name`).
 
     Raises
     ------
@@ -57,35 +78,71 @@ def read_graph(document: KerasDocument, input_shapes: InputShapes) -> Graph:
         If the config is not a graph of layers; the message names the layer.
     LimitError
         If models are nested deeper than `MAX_DEPTH`.
+    UsageError
+        If an assumption contradicts what is known.
     """
     where = document.path or "the model"
     try:
         spec = parse_model(document.config)
-        return _Builder(str(where), input_shapes).build(spec)
+        return _Builder(str(where), input_shapes, observed or {}).build(spec)
     except ConfigError as error:
         cause = error.cause if error.advice else f"invalid Keras config: {error.cause}"
         raise InputError(where, cause, error.advice or SAVE_AGAIN, error.layer) from error
 
 
+def observed_name(scope: Sequence[str], layer: str, call: int, output: int) -> str:
+    """Return the name of a tensor in the whole model.
+
+    >>> observed_name(("backbone",), "conv", 0, 0)
+    'backbone/conv:0:0'
+    """
+    return "/".join((*scope, f"{layer}:{call}:{output}"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Scope:
+    """One model while it is built: its graph, layers, and the sizes that its tensors hold."""
+
+    graph: Graph
+    layers: Mapping[str, LayerSpec]
+    offsets: Mapping[str, int]
+    path: tuple[str, ...]
+    values: dict[str, Value] = field(default_factory=dict)
+
+    def tensor(self, ref: TensorRef) -> Tensor:
+        """Return what is known of a tensor argument."""
+        name = _tensor(ref, self.offsets)
+        shape = self.graph.tensor(name).shape
+        if shape is None:
+            raise ShapeUnknown("the shape of its input is not known")
+        return Tensor(shape, self.values.get(name))
+
+
 class _Builder:
     """State of one read: only what is the same for all nested models."""
 
-    def __init__(self, where: str, input_shapes: InputShapes) -> None:
+    def __init__(
+        self, where: str, input_shapes: InputShapes, observed: Mapping[str, Shape]
+    ) -> None:
         self.where = where
         self.input_shapes = input_shapes
+        self.observed = observed
+        self.assumed: set[str] = set()
 
     def build(self, spec: ModelSpec) -> Graph:
         """Build the outermost model from its own input layers and the user's shapes."""
         layers = {layer.name: layer for layer in spec.layers}
         names = [ref.layer for ref in spec.inputs]
-        declared = [_declared(layers.get(name), self.where) for name in names]
-        chosen = self.input_shapes.by_name(dict(zip(names, declared, strict=True)), self.where)
-        shapes = [chosen.get(name, info) for name, info in zip(names, declared, strict=True)]
-        return self.model(spec, shapes, depth=0)
+        infos = [declared(layers.get(name), self.where) for name in names]
+        chosen = self.input_shapes.by_name(dict(zip(names, infos, strict=True)), self.where)
+        shapes = [chosen.get(name, info) for name, info in zip(names, infos, strict=True)]
+        graph = self.model(spec, shapes, ())
+        graph.assumed = frozenset(self.assumed)
+        return graph
 
-    def model(self, spec: ModelSpec, shapes: Sequence[TensorInfo], depth: int) -> Graph:
-        """Build one model, given the shapes of its inputs."""
-        if depth > MAX_DEPTH:
+    def model(self, spec: ModelSpec, shapes: Sequence[TensorInfo], path: tuple[str, ...]) -> Graph:
+        """Build one model, given the shapes of its inputs and the layers that enclose it."""
+        if len(path) > MAX_DEPTH:
             cause = f"models are nested more than {MAX_DEPTH} deep"
             raise LimitError(self.where, cause, "check where it came from", spec.name)
         graph = Graph(spec.name)
@@ -95,8 +152,9 @@ class _Builder:
         graph.tensors.update(zip(graph.inputs, shapes, strict=False))
         self._add_ops(graph, spec, offsets)
         layers = {layer.name: layer for layer in spec.layers}
+        scope = _Scope(graph, layers, offsets, path)
         for op in _in_order(graph):
-            self._infer(graph, op, layers, depth)
+            self._infer(scope, op)
         return graph
 
     def _add_ops(self, graph: Graph, spec: ModelSpec, offsets: Mapping[str, int]) -> None:
@@ -114,78 +172,148 @@ class _Builder:
                         )
                 graph.add(_op(layer, index, call, position, offsets, outputs))
 
-    def _infer(self, graph: Graph, op: Op, layers: Mapping[str, LayerSpec], depth: int) -> None:
-        origin = op.origin
-        layer = layers[_layer_name(op)]
+    def _infer(self, scope: _Scope, op: Op) -> None:
+        graph, layer = scope.graph, scope.layers[_layer_name(op)]
+        call = layer.calls[op.origin.call]
         inputs = [graph.tensor(name) for name in op.inputs]
-        refs = layer.calls[origin.call].inputs
         if not self.input_shapes:
-            inputs = [_prefer_recorded(*pair) for pair in zip(inputs, refs, strict=True)]
-            if len(inputs) == 1 and len(layer.calls) == 1:
-                inputs = [_prefer(inputs[0], layer.built_shape)]
+            inputs = [prefer(*pair) for pair in zip(inputs, recorded(layer, call), strict=True)]
             graph.tensors.update(zip(op.inputs, inputs, strict=True))
-        results = self._outputs(graph, op, layer, inputs, depth)
+        results = self._outputs(scope, op, layer, inputs)
         missing = TensorInfo(None, cause=f"{_describe(layer)} has fewer outputs than are used")
         for slot, name in enumerate(op.outputs):
-            graph.tensors[name] = results[slot] if slot < len(results) else missing
+            found = results[slot] if slot < len(results) else missing
+            found = self._assumed(scope, layer, inputs, found)
+            seen = self.observed.get(observed_name(scope.path, layer.name, op.origin.call, slot))
+            graph.tensors[name] = found if seen is None else prefer(found, seen)
 
     def _outputs(
-        self, graph: Graph, op: Op, layer: LayerSpec, inputs: list[TensorInfo], depth: int
+        self, scope: _Scope, op: Op, layer: LayerSpec, inputs: list[TensorInfo]
     ) -> list[TensorInfo]:
         if layer.model is not None:
-            inner = self.model(parse_model(layer.model, layer.path), inputs, depth + 1)
-            graph.nest(op.name, "", inner)
+            inner = self.model(parse_model(layer.model, layer.path), inputs, (*scope.path, op.name))
+            scope.graph.nest(op.name, "", inner)
             return [inner.tensor(name) for name in inner.outputs]
-        if layer.class_name in _CALLED:
-            return self._wrapper(graph, op, layer, inputs, depth)
-        if layer.inner:
-            results = self._inner(graph, op, layer, inputs, depth)
-            if results is not None:
-                return results
-        return _apply_rule(layer, layer.calls[op.origin.call], inputs, len(op.outputs))
+        if layer.class_name in WRAPPERS and op.domain == LAYERS:
+            if not isinstance(layer.config.get("layer"), Mapping):
+                raise ConfigError("the wrapper holds no layer", layer.name)
+            return self._wrapper(scope, op, layer, inputs)
+        self._hold(scope, op, layer)
+        return self._by_rule(scope, op, layer, inputs)
+
+    def _by_rule(
+        self, scope: _Scope, op: Op, layer: LayerSpec, inputs: list[TensorInfo]
+    ) -> list[TensorInfo]:
+        outputs = len(op.outputs)
+        try:
+            blocked = next((info for info in inputs if info.shape is None), None)
+            if blocked is not None:
+                return [self._blocked(layer, blocked)] * outputs
+            domain = domain_of(layer)
+            call = layer_call(layer, layer.calls[op.origin.call], scope.tensor, domain)
+            results = infer_shapes(call)
+            if domain == FUNCTIONS and (value := _value(call)) is not None:
+                scope.values[op.outputs[0]] = value
+        except ShapeUnknown as error:
+            return [TensorInfo(None, cause=f"{_describe(layer)}: {error.cause}")] * outputs
+        return [TensorInfo(shape) for shape in results]
+
+    @staticmethod
+    def _blocked(layer: LayerSpec, info: TensorInfo) -> TensorInfo:
+        """Return an output whose input is not known: Reshape still says what it makes."""
+        target = layer.config.get("target_shape")
+        if layer.class_name != "Reshape" or not isinstance(target, list) or -1 in target:
+            return TensorInfo(None, cause=info.cause)
+        return TensorInfo((Open(), *reshaped((), target)))
+
+    def _assumed(
+        self, scope: _Scope, layer: LayerSpec, inputs: list[TensorInfo], found: TensorInfo
+    ) -> TensorInfo:
+        assumed = self.input_shapes.assumed
+        key = assumed.of("/".join((*scope.path, layer.name)), layer.name, layer.class_name)
+        if key is None:
+            return found
+        self.assumed.add(key)
+        shape = assumed.shape(key, inputs[0].shape if inputs else None)
+        if shape is None:
+            return found
+        if found.shape is not None and not agree(found.shape, shape):
+            raise UsageError(
+                f"{self.where}: --assume {key}: {shown(shape)} contradicts the "
+                f"{shown(found.shape)} that follow from {_describe(layer)}"
+            )
+        return TensorInfo(shape) if found.shape is None else prefer(found, shape)
 
     def _wrapper(
-        self, graph: Graph, op: Op, layer: LayerSpec, inputs: list[TensorInfo], depth: int
+        self, scope: _Scope, op: Op, layer: LayerSpec, inputs: list[TensorInfo]
     ) -> list[TensorInfo]:
-        record = layer.config.get("layer")
-        if not isinstance(record, Mapping):
-            raise ConfigError("the wrapper holds no layer", layer.name)
-        if layer.class_name != _DISTRIBUTED:
-            return self._bidirectional(record, layer, inputs, len(op.outputs))
-        wrapped = {"class_name": "Sequential", "config": {"name": layer.name, "layers": [record]}}
-        spec = parse_model(wrapped)
-        spec = _rebase(spec, (*layer.path, "config", "layer"))
-        frames = [_drop_time(info) for info in inputs]
-        inner = self.model(spec, frames, depth + 1)
-        graph.nest(op.name, "", inner)
-        return [_add_time(inner.tensor(name), inputs[0]) for name in inner.outputs]
+        """Nest the layer that a wrapper holds, and return what the wrapper makes of it."""
+        if layer.class_name == "TimeDistributed":
+            inner = self._inner(scope, op, layer, [over_time(info) for info in inputs])
+            return [add_time(inner.tensor(name), inputs[0]) for name in inner.outputs]
+        if layer.class_name == "Bidirectional":
+            return self._bidirectional(scope, op, layer, inputs)
+        inner = self._inner(scope, op, layer, inputs)
+        return [inner.tensor(name) for name in inner.outputs]
 
-    def _inner(
-        self, graph: Graph, op: Op, layer: LayerSpec, inputs: list[TensorInfo], depth: int
-    ) -> list[TensorInfo] | None:
-        """Nest the layers in a layer's config; return its outputs where they are theirs."""
+    def _hold(self, scope: _Scope, op: Op, layer: LayerSpec) -> None:
+        """Nest the layers in the config of a layer whose own code hands them their inputs."""
         hidden = TensorInfo(None, cause=f"{_describe(layer)} alone knows what it hands to them")
-        passes = layer.class_name in _TRANSPARENT
         for path, record in layer.inner:
             if is_model(record):
                 spec = parse_model(record, path)
-                given = [_own_shape(spec, ref, hidden) for ref in spec.inputs]
+                given = [own_shape(spec, ref, hidden) for ref in spec.inputs]
             else:
                 wrapped = {"config": {"name": layer.name, "layers": [record]}}
-                spec, given = _rebase(parse_model(wrapped), path), inputs if passes else [hidden]
+                spec, given = _rebase(parse_model(wrapped), path), [hidden]
             label = "" if len(layer.inner) == 1 else ".".join(map(str, path[len(layer.path) + 1 :]))
-            inner = self.model(spec, given, depth + 1)
-            graph.nest(op.name, label, inner)
-        return [inner.tensor(name) for name in inner.outputs] if passes else None
+            within = (*scope.path, op.name, label) if label else (*scope.path, op.name)
+            scope.graph.nest(op.name, label, self.model(spec, given, within))
 
     def _bidirectional(
-        self, record: Mapping[str, Any], layer: LayerSpec, inputs: list[TensorInfo], outputs: int
+        self, scope: _Scope, op: Op, layer: LayerSpec, inputs: list[TensorInfo]
     ) -> list[TensorInfo]:
+        inner = self._inner(scope, op, layer, inputs[:1])
+        if isinstance(layer.config.get("backward_layer"), Mapping):
+            self._inner(scope, op, layer, inputs[:1], "backward_layer")
+        forward = inner.tensor(inner.outputs[0])
+        if forward.shape is None:
+            return [forward] * len(op.outputs)
+        settings = layer.config["layer"].get("config") or {}
+        shapes = self._directions(layer, settings, inputs[0], forward.shape)
+        if isinstance(shapes, str):
+            return [TensorInfo(None, cause=f"{_describe(layer)}: {shapes}")] * len(op.outputs)
+        return [TensorInfo(shape) for shape in shapes]
+
+    @staticmethod
+    def _directions(
+        layer: LayerSpec, settings: Mapping[str, Any], data: TensorInfo, forward: Shape
+    ) -> tuple[Shape, ...] | str:
+        record = layer.config["layer"]
         spec = parse_model({"config": {"name": layer.name, "layers": [record]}}).layers[-1]
-        results = _apply_rule(spec, Call(()), inputs, outputs)
-        if layer.config.get("merge_mode", "concat") != "concat":
-            return results
-        return [_double_last(info) for info in results]
+        returns_state = bool(settings.get("return_state"))
+        mode = layer.config.get("merge_mode", "concat")
+        try:
+            results = infer_shapes(LayerCall(spec.class_name, spec.config, (data.shape or (),)))
+            return both_directions((forward, *results[1:]), mode, returns_state)
+        except ShapeUnknown as error:
+            return error.cause
+
+    def _inner(
+        self,
+        scope: _Scope,
+        op: Op,
+        layer: LayerSpec,
+        inputs: Sequence[TensorInfo],
+        key: str = "layer",
+    ) -> Graph:
+        """Nest the layer under a key of a wrapper's config, as a model of its own."""
+        record = layer.config[key]
+        wrapped = {"class_name": "Sequential", "config": {"name": layer.name, "layers": [record]}}
+        spec = _rebase(parse_model(wrapped), (*layer.path, "config", key))
+        inner = self.model(spec, inputs, (*scope.path, op.name))
+        scope.graph.nest(op.name, "" if key == "layer" else "backward", inner)
+        return inner
 
 
 def _op(
@@ -196,11 +324,12 @@ def _op(
     offsets: Mapping[str, int],
     outputs: Mapping[tuple[str, int], int],
 ) -> Op:
+    op_type, domain, attributes = operator(layer, call)
     return Op(
         name=layer.name if index == 0 else f"{layer.name}#{index + 1}",
-        op_type=layer.class_name,
-        domain="keras",
-        attributes=layer.config,
+        op_type=op_type,
+        domain=domain,
+        attributes=attributes,
         inputs=tuple(_tensor(ref, offsets) for ref in call.inputs),
         outputs=tuple(
             f"{layer.name}:{index}:{slot}" for slot in range(outputs.get((layer.name, index), 1))
@@ -235,80 +364,18 @@ def _in_order(graph: Graph) -> tuple[Op, ...]:
         raise ConfigError("the layers form a cycle") from error
 
 
-def _apply_rule(
-    layer: LayerSpec, call: Call, inputs: list[TensorInfo], outputs: int
-) -> list[TensorInfo]:
-    blocked = next((info.cause for info in inputs if info.shape is None), None)
-    if blocked or any(info.shape is None for info in inputs):
-        return [TensorInfo(None, cause=blocked)] * outputs
-    shapes = tuple(info.shape for info in inputs if info.shape is not None)
+def _value(call: LayerCall) -> Value | None:
+    """Return the sizes that a function of TensorFlow computes, where it does."""
+    from padaudit.formats.keras.shapes.values import computed
+
     try:
-        results = infer_shapes(LayerCall(layer.class_name, layer.config, shapes, call.arguments))
-    except ShapeUnknown as error:
-        return [TensorInfo(None, cause=f"{_describe(layer)}: {error.cause}")] * outputs
-    return [TensorInfo(shape) for shape in results]
+        return computed(call)
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+        raise ShapeUnknown(f"its arguments are not what Keras writes ({error})") from error
 
 
 def _describe(layer: LayerSpec) -> str:
     return f"layer '{layer.name}' ({layer.class_name})"
-
-
-def _declared(layer: LayerSpec | None, where: str) -> TensorInfo:
-    if layer is None:
-        raise ConfigError(f"{where} names an input layer that does not exist")
-    config = layer.config
-    shape = config.get("batch_shape") or config.get("batch_input_shape")
-    if not shape and config.get("input_shape"):
-        shape = [None, *config["input_shape"]]
-    if not isinstance(shape, list | tuple):
-        cause = f"the model declares no input shape for '{layer.name}' (give --input-shape)"
-        return TensorInfo(None, cause=cause)
-    return TensorInfo(_open_shape(tuple(shape)))
-
-
-def _open_shape(shape: tuple[int | None, ...]) -> Shape:
-    return tuple(Open() if size is None else int(size) for size in shape)
-
-
-def _prefer_recorded(info: TensorInfo, ref: TensorRef) -> TensorInfo:
-    return _prefer(info, ref.shape)
-
-
-def _prefer(info: TensorInfo, recorded: tuple[int | None, ...] | None) -> TensorInfo:
-    """What Keras recorded stands in where propagation was stopped."""
-    if recorded is None:
-        return info
-    if info.shape is None:
-        return TensorInfo(_open_shape(recorded))
-    if known(info.shape[1:]) or len(recorded) != len(info.shape):
-        return info
-    merged = zip(info.shape, _open_shape(recorded), strict=True)
-    return TensorInfo(tuple(new if isinstance(old, Unknown) else old for old, new in merged))
-
-
-def _drop_time(info: TensorInfo) -> TensorInfo:
-    if info.shape is None or len(info.shape) < 3:
-        return TensorInfo(None, cause=info.cause or "TimeDistributed needs a time axis")
-    return TensorInfo((info.shape[0], *info.shape[2:]))
-
-
-def _add_time(info: TensorInfo, outer: TensorInfo) -> TensorInfo:
-    if info.shape is None or outer.shape is None:
-        return info
-    return TensorInfo((info.shape[0], outer.shape[1], *info.shape[1:]))
-
-
-def _double_last(info: TensorInfo) -> TensorInfo:
-    if not info.shape or not isinstance(info.shape[-1], int):
-        return info
-    return TensorInfo((*info.shape[:-1], info.shape[-1] * 2))
-
-
-def _own_shape(spec: ModelSpec, ref: TensorRef, hidden: TensorInfo) -> TensorInfo:
-    """Return the shape that a model declares for an input, where nobody hands it one."""
-    layer = next((item for item in spec.layers if item.name == ref.layer), None)
-    declared = _declared(layer, spec.name)
-    return hidden if declared.shape is None else declared
 
 
 def _rebase(spec: ModelSpec, path: Path) -> ModelSpec:

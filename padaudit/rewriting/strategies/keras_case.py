@@ -11,8 +11,8 @@ from padaudit.formats.keras.container import KerasDocument
 from padaudit.formats.keras.edit import record_at
 from padaudit.formats.keras.flow import Flow
 from padaudit.formats.keras.places import Place, in_graph
-from padaudit.formats.keras.read import WRAPPERS
 from padaudit.formats.keras.records import Record, custom, time_distributed
+from padaudit.formats.keras.shapes.wrappers import WRAPPERS
 from padaudit.formats.keras.signs import Signs
 from padaudit.ir.site import PaddingSite
 from padaudit.padding.amounts import AxisPads

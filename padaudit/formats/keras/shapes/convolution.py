@@ -9,14 +9,15 @@ from padaudit.formats.keras.shapes.rule import (
     LayerCall,
     ShapeUnknown,
     channels_first,
+    integer,
     join,
     per_axis,
     shape_rule,
+    shown,
     split,
 )
 from padaudit.ir.dims import Dim, Shape, map_dim
 from padaudit.padding.amounts import (
-    FORMULAS,
     effective_kernel,
     keras_transposed_output,
     same_output,
@@ -35,7 +36,7 @@ from padaudit.padding.amounts import (
 )
 def convolution(call: LayerCall) -> tuple[Shape, ...]:
     """Spatial axes shrink by the window; channels become ``filters``."""
-    return (_windowed(call, call.config["filters"]),)
+    return (_windowed(call, integer(call.config["filters"])),)
 
 
 @shape_rule("DepthwiseConv1D", "DepthwiseConv2D")
@@ -43,25 +44,30 @@ def depthwise(call: LayerCall) -> tuple[Shape, ...]:
     """Channels are multiplied by ``depth_multiplier``."""
     rank = rank_of(call.class_name)
     others, _ = split(call.inputs[0], rank, channels_first(call.config))
-    factor = int(call.config.get("depth_multiplier", 1))
+    factor = integer(call.config.get("depth_multiplier", 1))
     return (_windowed(call, map_dim(others[-1], lambda n: n * factor, f"{factor}*{{}}")),)
 
 
 @shape_rule("Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose")
 def transposed(call: LayerCall) -> tuple[Shape, ...]:
     """Spatial axes grow by the stride."""
-    config, rank = call.config, rank_of(call.class_name)
-    first = channels_first(config)
+    first, rank = channels_first(call.config), rank_of(call.class_name)
     others, spatial = split(call.inputs[0], rank, first)
+    filters = integer(call.config["filters"])
+    return (join((*others[:-1], filters), transposed_sizes(call.config, spatial), first),)
+
+
+def transposed_sizes(config: Mapping[str, Any], spatial: Shape) -> Shape:
+    """Return spatial axes after a transposed convolution whose settings stand in a config."""
+    rank = len(spatial)
     kernels = per_axis(config["kernel_size"], rank)
     strides = per_axis(config.get("strides", 1), rank)
     dilations = per_axis(config.get("dilation_rate", 1), rank)
     extra = config.get("output_padding")
     extras = (None,) * rank if extra is None else per_axis(extra, rank)
-    same = config.get("padding", "valid") == "same"
+    same = str(config.get("padding", "valid")).lower() == "same"
     settings = zip(spatial, kernels, strides, dilations, extras, strict=True)
-    sizes = tuple(_transposed_size(*axis, same) for axis in settings)
-    return (join((*others[:-1], config["filters"]), sizes, first),)
+    return tuple(_transposed_size(*axis, same) for axis in settings)
 
 
 def _transposed_size(
@@ -72,8 +78,21 @@ def _transposed_size(
     return map_dim(size, lambda n: keras_transposed_output(n, *window), form)
 
 
-def windowed_size(size: Dim, kernel: int, stride: int, dilation: int, padding: str) -> Dim:
+def windowed_size(
+    size: Dim, kernel: int, stride: int, dilation: int, padding: str, added: int = 0
+) -> Dim:
     """Return one spatial axis after a window, for any Keras padding.
+
+    Parameters
+    ----------
+    size : Dim
+        Elements of the axis.
+    kernel, stride, dilation : int
+        The window.
+    padding : str
+        ``same``, ``causal``, ``valid``, or ``explicit`` (functions of TensorFlow).
+    added : int
+        How many elements explicit padding adds.
 
     Raises
     ------
@@ -83,13 +102,12 @@ def windowed_size(size: Dim, kernel: int, stride: int, dilation: int, padding: s
     if padding in ("same", "causal"):
         form = f"ceil({{}}/{stride})" if stride > 1 else "{}"
         return map_dim(size, lambda n: same_output(n, stride), form)
-    if padding != "valid":
-        raise ShapeUnknown(f"padding {padding!r} is none of Keras's")
-    lost = effective_kernel(kernel, dilation) - stride
+    if padding not in ("valid", "explicit"):
+        raise ShapeUnknown(f"padding {shown(padding)} is none of Keras's")
+    lost = effective_kernel(kernel, dilation) - stride - added
     inner = f"({{}}{-lost:+d})" if lost else "{}"
     form = f"floor({inner}/{stride})" if stride > 1 else inner.strip("()")
-    nothing = FORMULAS["valid"](1, kernel, stride, dilation)
-    return map_dim(size, lambda n: window_output(n, kernel, stride, dilation, nothing), form)
+    return map_dim(size, lambda n: window_output(n, kernel, stride, dilation, (0, added)), form)
 
 
 def rank_of(class_name: str) -> int:
@@ -109,8 +127,13 @@ def windowed_sizes(
     strides = per_axis(config.get("strides") or default_stride, rank)
     dilations = per_axis(config.get("dilation_rate") or 1, rank)
     padding = str(config.get("padding", "valid")).lower()
-    settings = zip(spatial, per_axis(kernel, rank), strides, dilations, strict=True)
-    return tuple(windowed_size(*axis, padding) for axis in settings)
+    kernels = per_axis(kernel, rank)
+    if min(*kernels, *strides, *dilations) < 1:
+        raise ShapeUnknown(f"its window {shown([kernels, strides, dilations])} makes no sense")
+    flat = config.get("pads") or [0] * (2 * rank)
+    added = [flat[axis] + flat[axis + rank] for axis in range(rank)]
+    settings = zip(spatial, kernels, strides, dilations, (padding,) * rank, added, strict=True)
+    return tuple(windowed_size(*axis) for axis in settings)
 
 
 def _windowed(call: LayerCall, channels: Dim) -> Shape:

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
-from padaudit.ir.dims import Shape
+from padaudit.ir.dims import Dim, Shape
+
+LAYERS: Final = "keras"
+OPERATIONS: Final = "keras.ops"
+FUNCTIONS: Final = "tensorflow"
+"""The domains: layers, operation nodes of Keras 3, TensorFlow functions in Keras 2 models."""
+_LONGEST: Final = 120
 
 
 class ShapeUnknown(Exception):
@@ -17,35 +24,71 @@ class ShapeUnknown(Exception):
         self.cause = cause
 
 
+Value = Dim | tuple[Dim, ...]
+"""A known integer, or a list of them: what a tensor of sizes holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """A tensor among the arguments of a call.
+
+    Parameters
+    ----------
+    shape : Shape
+        Its shape, batch axis first.
+    value : Value or None
+        What it holds, where that is a size or a list of sizes that is known.
+    """
+
+    shape: Shape
+    value: Value | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class LayerCall:
-    """One call of a layer.
+    """One call of a layer or operation.
 
     Parameters
     ----------
     class_name : str
-        Keras class name without its package.
+        Keras class name without its package; the name of a TensorFlow function.
     config : Mapping
         The layer's config with Keras 2 key names.
     inputs : tuple of Shape
         Shape of every tensor argument, batch axis first.
     arguments : Mapping
-        The other arguments of the call, by position or name.
+        All arguments of the call, by position (``"0"``) or name; `Tensor` stands for a
+        tensor.
+    domain : str
+        Which of `RULES` holds for it.
     """
 
     class_name: str
     config: Mapping[str, Any]
     inputs: tuple[Shape, ...]
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    domain: str = LAYERS
+
+    def setting(self, name: str, position: int | None = None, default: Any = None) -> Any:
+        """Return a setting: of the config, or an argument by name or position."""
+        for source, key in (
+            (self.config, name),
+            (self.arguments, name),
+            (self.arguments, str(position)),
+        ):
+            if key in source:
+                return source[key]
+        return default
 
 
 ShapeRule = Callable[[LayerCall], tuple[Shape, ...]]
-SHAPE_RULES: Final[dict[str, ShapeRule]] = {}
-"""Rule by class name."""
+RULES: Final[dict[str, dict[str, ShapeRule]]] = {LAYERS: {}, OPERATIONS: {}, FUNCTIONS: {}}
+"""Rule by domain and class name."""
+SHAPE_RULES: Final = RULES[LAYERS]
 
 
-def shape_rule(*class_names: str) -> Callable[[ShapeRule], ShapeRule]:
-    """Register a rule for layer classes.
+def shape_rule(*class_names: str, domain: str = LAYERS) -> Callable[[ShapeRule], ShapeRule]:
+    """Register a rule for layer classes, operations or functions.
 
     Raises
     ------
@@ -55,12 +98,37 @@ def shape_rule(*class_names: str) -> Callable[[ShapeRule], ShapeRule]:
 
     def register(rule: ShapeRule) -> ShapeRule:
         for name in class_names:
-            if name in SHAPE_RULES:
-                raise ValueError(f"two shape rules for {name}")
-            SHAPE_RULES[name] = rule
+            if name in RULES[domain]:
+                raise ValueError(f"two shape rules for {domain} {name}")
+            RULES[domain][name] = rule
         return rule
 
     return register
+
+
+operation_rule = partial(shape_rule, domain=OPERATIONS)
+function_rule = partial(shape_rule, domain=FUNCTIONS)
+
+
+def integer(value: Any) -> int:
+    """Return a setting that must be an integer.
+
+    Raises
+    ------
+    ShapeUnknown
+        If it is none.
+    """
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    raise ShapeUnknown(f"{shown(value)} is not an integer")
+
+
+def shown(value: Any) -> str:
+    """Return a value of a config as it can stand in a message."""
+    text = repr(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 def per_axis(value: Any, rank: int) -> tuple[int, ...]:
@@ -73,11 +141,11 @@ def per_axis(value: Any, rank: int) -> tuple[int, ...]:
     """
     if isinstance(value, int) and not isinstance(value, bool):
         return (value,) * rank
-    if isinstance(value, list | tuple) and all(isinstance(item, int) for item in value):
-        values = tuple(value) * rank if len(value) == 1 else tuple(value)
+    if isinstance(value, list | tuple) and value:
+        values = tuple(map(integer, value)) * (rank if len(value) == 1 else 1)
         if len(values) == rank:
             return values
-    raise ShapeUnknown(f"{value!r} is not {rank} sizes")
+    raise ShapeUnknown(f"{shown(value)} is not {rank} sizes")
 
 
 def channels_first(config: Mapping[str, Any]) -> bool:
