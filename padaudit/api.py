@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack
 from padaudit.audit.check import ModelReport, check_document
 from padaudit.audit.selection import Selection
 from padaudit.errors import UsageError
+from padaudit.formats.assumptions import Assumed, Assumptions, parse_assumed
 from padaudit.formats.detect import read_document
 from padaudit.formats.document import Document
 from padaudit.formats.shape_options import InputShapes, ShapeOption
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 AnyPath = str | PathLike[str]
 Shapes = dict[str, ShapeOption] | ShapeOption | None
+Assumes = Mapping[str, str | ShapeOption] | None
 _Model = TypeVar("_Model")
 
 
@@ -45,7 +48,7 @@ class RewriteKeywords(TypedDict, total=False):
     trust_model: bool
 
 
-def load(model: Any, input_shapes: Shapes = None) -> Loaded:
+def load(model: Any, input_shapes: Shapes = None, *, assume: Assumes = None) -> Loaded:
     """Read a model: its document, graph (networkx) and padding sites.
 
     Parameters
@@ -54,17 +57,28 @@ def load(model: Any, input_shapes: Shapes = None) -> Loaded:
         What to read.
     input_shapes : tuple or dict, optional
         Shape of the only input, or shapes by input name, batch axis first.
+    assume : dict, optional
+        Keras: output shapes of custom layers and Lambdas by their name or class: ``"same"``,
+        or the sizes behind the batch axis, as a string (``"56x56x64"``, ``?`` for an open
+        one) or a tuple.
 
     Raises
     ------
     InputError
         If the file can't be used.
     """
-    return loaded(_document(model), _shapes(input_shapes))
+    sizes = _sizes(input_shapes, assume)
+    found = loaded(_document(model), sizes)
+    sizes.assumed.require(found.graph.assumed, str(found.document.path or "the model"))
+    return found
 
 
 def check(
-    model: Any, input_shapes: Shapes = None, *, architecture: AnyPath | None = None
+    model: Any,
+    input_shapes: Shapes = None,
+    *,
+    architecture: AnyPath | None = None,
+    assume: Assumes = None,
 ) -> ModelReport:
     """Audit the padding of a model.
 
@@ -76,6 +90,10 @@ def check(
         Shape of the only input, or shapes by input name, batch axis first.
     architecture : path, optional
         The definition that a file of weights alone is of.
+    assume : dict, optional
+        Keras: output shapes of custom layers and Lambdas by their name or class: ``"same"``,
+        or the sizes behind the batch axis, as a string (``"56x56x64"``, ``?`` for an open
+        one) or a tuple.
 
     Returns
     -------
@@ -89,7 +107,10 @@ def check(
     """
     document = _document(model, architecture)
     name = str(document.path or type(model).__name__)
-    return check_document(document, _shapes(input_shapes), Selection(), name)
+    sizes = _sizes(input_shapes, assume)
+    report = check_document(document, sizes, Selection(), name)
+    sizes.assumed.require(report.assumed, name)
+    return report
 
 
 def rewrite(
@@ -97,6 +118,7 @@ def rewrite(
     target: AnyPath | None = None,
     *,
     input_shapes: Shapes = None,
+    assume: Assumes = None,
     families: Iterable[str] | None = None,
     **how: Unpack[RewriteKeywords],
 ) -> RewriteResult:
@@ -110,6 +132,10 @@ def rewrite(
         Where to write; the suffix chooses the format. Default ``NAME.explicit.SUFFIX``.
     input_shapes : tuple or dict, optional
         Shape of the only input, or shapes by input name, batch axis first.
+    assume : dict, optional
+        Keras: output shapes of custom layers and Lambdas by their name or class: ``"same"``,
+        or the sizes behind the batch axis, as a string (``"56x56x64"``, ``?`` for an open
+        one) or a tuple.
     families : iterable of str, optional
         The families of operators to rewrite (``conv``, ``max_pool``, ...); default all.
     **how
@@ -126,14 +152,17 @@ def rewrite(
         See `padaudit.rewriting.run.rewrite_file`.
     """
     chosen = None if families is None else frozenset(families)
-    options = Options(input_shapes=_shapes(input_shapes), families=chosen, **how)
+    sizes = _sizes(input_shapes, assume)
+    options = Options(input_shapes=sizes, families=chosen, **how)
     path = Path(source)
     return rewrite_file(
         path, Path(target) if target else default_target(options.definition(path)), options
     )
 
 
-def explicit(model: _Model, *, style: str = AUTO, input_shapes: Shapes = None) -> _Model:
+def explicit(
+    model: _Model, *, style: str = AUTO, input_shapes: Shapes = None, assume: Assumes = None
+) -> _Model:
     """Return a model in memory with its implicit padding made explicit.
 
     The step before an export, in one line: ``model = padaudit.explicit(model)``.
@@ -147,6 +176,10 @@ def explicit(model: _Model, *, style: str = AUTO, input_shapes: Shapes = None) -
         nothing in onnxruntime.
     input_shapes : tuple or dict, optional
         Shape of the only input, or shapes by input name, batch axis first.
+    assume : dict, optional
+        Keras: output shapes of custom layers and Lambdas by their name or class: ``"same"``,
+        or the sizes behind the batch axis, as a string (``"56x56x64"``, ``?`` for an open
+        one) or a tuple.
 
     Returns
     -------
@@ -160,7 +193,7 @@ def explicit(model: _Model, *, style: str = AUTO, input_shapes: Shapes = None) -
     """
     from padaudit.rewriting.plan import make_plan
 
-    read = load(model, input_shapes)
+    read = load(model, input_shapes, assume=assume)
     wishes = Options(style).wishes
     plan = make_plan(read.document, read.sites, style, wishes, read.graph)
     document = apply_plan(read.document, plan, read.graph).document
@@ -222,6 +255,14 @@ def _keras_version() -> str:
     import keras
 
     return str(keras.__version__)
+
+
+def _sizes(input_shapes: Shapes, assume: Assumes) -> InputShapes:
+    assumed: dict[str, Assumed] = {
+        name: parse_assumed(shape, f"assume {name}") if isinstance(shape, str) else tuple(shape)
+        for name, shape in (assume or {}).items()
+    }
+    return replace(_shapes(input_shapes), assumed=Assumptions(assumed))
 
 
 def _shapes(given: Shapes) -> InputShapes:

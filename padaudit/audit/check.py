@@ -48,6 +48,8 @@ class ModelReport:
         Why the model could not be audited.
     note : str
         What else there is to say about how it was read, a clause.
+    assumed : frozenset of str
+        The user's assumptions (``--assume``) that some layer matched.
     """
 
     path: str
@@ -56,6 +58,7 @@ class ModelReport:
     findings: tuple[Finding, ...] = ()
     error: str | None = None
     note: str = ""
+    assumed: frozenset[str] = frozenset()
 
     @property
     def implicit(self) -> tuple[PaddingSite, ...]:
@@ -113,12 +116,16 @@ def check_paths(
     InputError
         If nothing at all is found to audit.
     UsageError
-        If an input shape does not fit a model.
+        If an input shape does not fit a model, or an assumption no layer of any of them.
     """
     files = [file for path in paths for file in expand(path)]
-    return CheckResult(
+    result = CheckResult(
         tuple(check_file(file, input_shapes, selection, architecture) for file in files)
     )
+    if not result.errors:
+        matched = {name for model in result.models for name in model.assumed}
+        input_shapes.assumed.require(matched, ", ".join(str(path) for path in paths))
+    return result
 
 
 def check_file(
@@ -149,7 +156,7 @@ def check_document(
         graph = build_graph(document, input_shapes)
         sites = find_sites(graph)
         findings = selection.apply(audit(graph, sites), name)
-    return ModelReport(name, document.format, sites, findings)
+    return ModelReport(name, document.format, sites, findings, assumed=graph.assumed)
 
 
 def expand(path: Path) -> Iterator[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,12 @@ from padaudit.audit.selection import Selection
 from padaudit.cli.clicks import click
 from padaudit.cli.config import load_config
 from padaudit.cli.console import complain, deliver, progress, remark, show
-from padaudit.cli.options import architecture_option, input_shape_option, timeout_option
+from padaudit.cli.options import (
+    architecture_option,
+    assume_option,
+    input_shape_option,
+    timeout_option,
+)
 from padaudit.formats.shape_options import InputShapes, parse_input_shapes
 from padaudit.report.line import Line
 
@@ -38,6 +44,7 @@ _FORMATS = ("full", "concise", "json")
 )
 @input_shape_option
 @architecture_option
+@assume_option
 @timeout_option
 def check(paths: tuple[Path, ...], **options: Any) -> int:
     """Report the padding of models: PATHS are files, folders or globs.
@@ -51,7 +58,8 @@ def check(paths: tuple[Path, ...], **options: Any) -> int:
         (*config.ignore, *_rules(options["ignore"])),
         config.per_model,
     )
-    shapes = parse_input_shapes(options["input_shape"])
+    given = parse_input_shapes(options["input_shape"])
+    shapes = replace(given, assumed=config.assumptions(options["assume"]))
     with progress("Reading models"):
         result = check_paths(paths, shapes, selection, options["architecture"])
     if options["impact"]:

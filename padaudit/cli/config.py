@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -9,6 +10,7 @@ import msgspec
 
 from padaudit.audit.selection import ModelIgnore
 from padaudit.errors import InputError
+from padaudit.formats.assumptions import Assumptions, parse_assumed, parse_assumptions
 
 _T = TypeVar("_T")
 
@@ -27,6 +29,7 @@ class ConfigFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename
     select: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
     per_model_ignores: tuple[IgnoreEntry, ...] = ()
+    assume: dict[str, str] = {}
 
     @property
     def per_model(self) -> tuple[ModelIgnore, ...]:
@@ -34,6 +37,22 @@ class ConfigFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename
         return tuple(
             ModelIgnore(item.glob, item.rules, item.reason) for item in self.per_model_ignores
         )
+
+    def assumptions(self, options: Sequence[str]) -> Assumptions:
+        """Return the assumptions of the command line and, next to them, of the configuration.
+
+        Raises
+        ------
+        UsageError
+            If one of them is no shape.
+        """
+        given = parse_assumptions(options)
+        own = {
+            name: parse_assumed(shape, f"assume.{name} of the configuration")
+            for name, shape in self.assume.items()
+            if name not in given.shapes
+        }
+        return Assumptions({**own, **given.shapes}, frozenset(own))
 
 
 class _Tool(msgspec.Struct, frozen=True):

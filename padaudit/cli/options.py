@@ -32,6 +32,17 @@ def architecture_option(command: Command) -> Command:
     )(command)
 
 
+def assume_option(command: Command) -> Command:
+    """Add ``--assume``."""
+    return click.option(
+        "--assume",
+        multiple=True,
+        metavar="LAYER=same|HxWxC",
+        help="Keras: the output shape, behind the batch axis, of a custom layer or Lambda (by "
+        "name or class); same: that of its input.",
+    )(command)
+
+
 def timeout_option(command: Command) -> Command:
     """Add ``--timeout``."""
     return click.option(

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from padaudit.cli.clicks import click
+from padaudit.cli.config import load_config
 from padaudit.cli.console import deliver, progress, remark, show
-from padaudit.cli.options import architecture_option, input_shape_option, timeout_option
+from padaudit.cli.options import (
+    architecture_option,
+    assume_option,
+    input_shape_option,
+    timeout_option,
+)
 from padaudit.errors import UsageError
 from padaudit.formats.shape_options import parse_input_shapes
 from padaudit.verification.evidence import Status
@@ -81,6 +88,7 @@ if TYPE_CHECKING:
 @click.option("-v", "--verbose", is_flag=True, help="List every site.")
 @input_shape_option
 @architecture_option
+@assume_option
 @timeout_option
 def rewrite(model: Path, **options: Any) -> int:
     """Write MODEL with its implicit padding made explicit, and prove that nothing else changed.
@@ -96,7 +104,10 @@ def rewrite(model: Path, **options: Any) -> int:
     how = Options(
         options["style"] or AUTO,
         options["verify"],
-        parse_input_shapes(options["input_shape"]),
+        replace(
+            parse_input_shapes(options["input_shape"]),
+            assumed=load_config(Path.cwd()).assumptions(options["assume"]),
+        ),
         options["allow_unverified"],
         options["timeout"],
         options["freeze"],

@@ -23,9 +23,12 @@ class Assumptions:
     shapes : Mapping
         ``same`` (the shape of the first input), or the sizes behind the batch axis; None
         leaves an axis open.
+    standing : frozenset of str
+        Those that stand in the configuration, and so need not match in every run.
     """
 
     shapes: Mapping[str, Assumed] = field(default_factory=dict)
+    standing: frozenset[str] = frozenset()
 
     def __bool__(self) -> bool:
         return bool(self.shapes)
@@ -50,10 +53,10 @@ class Assumptions:
         UsageError
             If there is one.
         """
-        unused = sorted(set(self.shapes) - set(matched))
+        unused = sorted(set(self.shapes) - set(matched) - self.standing)
         if unused:
             raise UsageError(
-                f"{where}: --assume {unused[0]}=...: no layer has that name or class; "
+                f"{where}: no layer has the name or class '{unused[0]}' that --assume speaks of; "
                 "the message of PAD001 names the layers that stop the inference"
             )
 

@@ -151,6 +151,7 @@ def rewrite_file(source: Path, target: Path, options: Options) -> RewriteResult:
     """
     options.validate()
     model = prepared(source, options, target)
+    options.input_shapes.assumed.require(model.graph.assumed, str(source))
     check_target(model, options.definition(source), target, options.style)
     if model.document.format != "onnx" and target.suffix == ".onnx":
         from padaudit.rewriting.translate import rewrite_translated

@@ -331,7 +331,8 @@ def test_the_rule_says_what_keras_says(
 
 def test_adaptive_pools_of_channels_last_images_are_as_keras_computes_them() -> None:
     # Keras 3.15 states (None, 12, 5, 7, 6) for the symbolic call, and computes (4, 5, 7, 6).
-    computed = K.adaptive_max_pool(numpy.ones((4, 12, 18, 6), "float32"), (5, 7))
+    image = K.ones((4, 12, 18, 6))
+    computed = K.adaptive_max_pool(image, (5, 7))
     config = {"output_size": [5, 7], "data_format": "channels_last"}
     shapes = infer_shapes(
         LayerCall("AdaptiveMaxPool", config, ((4, 12, 18, 6),), domain=OPERATIONS)
