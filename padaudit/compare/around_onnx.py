@@ -35,18 +35,22 @@ class Around:
         The padding operators in front, the nearest one first.
     settled : bool
         Whether the amounts of all of them are known.
+    fill : float
+        The value that the nearest of them pads with.
     """
 
     ahead: tuple[AxisPads, ...]
     behind: tuple[AxisPads, ...]
     pads: tuple[Op, ...] = ()
     settled: bool = True
+    fill: float = 0.0
 
 
 def around_onnx(values: Values, graph: Graph, site: PaddingSite) -> Around:
     """Return what stands around a site of an ONNX model."""
     ahead, pads, settled = _ahead(values, graph, site)
-    return Around(ahead, _behind(values, graph, site), pads, settled)
+    fill = _fill(values, pads[0]) if pads else 0.0
+    return Around(ahead, _behind(values, graph, site), pads, settled, fill)
 
 
 def unsettled_pads(values: Values, graph: Graph) -> list[str]:
@@ -112,6 +116,16 @@ def _pad_amounts(values: Values, pad: Op, axes: Sequence[int]) -> list[AxisPads]
     if any(map(any, others)):
         return None
     return [by_axis.get(axis, (0, 0)) for axis in axes]
+
+
+def _fill(values: Values, pad: Op) -> float:
+    stated = pad.attributes.get("value")
+    if isinstance(stated, float):
+        return stated
+    if len(pad.inputs) < 3 or not pad.inputs[2]:
+        return 0.0
+    value = values.of(pad, pad.inputs[2])
+    return float(value.ravel()[0]) if value is not None and value.size else 0.0
 
 
 def _moved(values: Values, op: Op, axes: Sequence[int]) -> list[int] | None:

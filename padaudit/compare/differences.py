@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from padaudit.compare.align import Alignment
@@ -46,6 +46,29 @@ class PaddingDifference:
 def differences(alignment: Alignment) -> tuple[PaddingDifference, ...]:
     """Return the pairs whose padding differs, in the original's order."""
     return tuple(found for a, b in alignment.pairs if (found := difference(a, b)) is not None)
+
+
+def fill_differences(alignment: Alignment) -> tuple[PaddingDifference, ...]:
+    """Return the max pools that pad as much as the original's, but with another value.
+
+    Behind a ReLU zero is as good as minus infinity: these count where the outputs differ.
+    """
+    found = []
+    for original, port in alignment.pairs:
+        unlike = original.fills_least != port.fills_least
+        if unlike and port.family is Family.MAX_POOL and _pads_anything(original):
+            item = difference(original, port)
+            sizes = [_size(original, port, axis) for axis in range(port.window.rank)]
+            if item is None and None not in sizes:
+                found.append(_unlike_fill(original, port, [size or 0 for size in sizes]))
+    return tuple(found)
+
+
+def _unlike_fill(original: Unit, port: Unit, sizes: Sequence[int]) -> PaddingDifference:
+    pads = _spread(port, [port.effective(axis, size) for axis, size in enumerate(sizes)])
+    right, wrong = ("minus infinity", "0") if original.fills_least else ("0", "minus infinity")
+    note = f"what is padded has to count as {right}, not as {wrong}"
+    return PaddingDifference(original, port, pads, pads, note=note)
 
 
 def difference(original: Unit, port: Unit) -> PaddingDifference | None:

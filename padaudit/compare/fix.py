@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from padaudit.compare.differences import PaddingDifference
@@ -93,6 +93,8 @@ def _correct(editor: GraphEditor, graph: Graph, item: PaddingDifference) -> str 
     own = _own(port, item.expected_pads, without_ahead=pad is not None)
     node = editor.node(port.site.op.origin)
     fits = min((min(pair) for pair in own), default=0) >= 0 and _runtimes_take(port.site, own)
+    zeros = port.family is Family.MAX_POOL and not item.original.fills_least
+    fits = fits and not zeros
     if not fits and port.family is Family.AVG_POOL:
         return f"it would need the pads {own}, which runtimes refuse for an average pool"
     if port.family is Family.AVG_POOL:
@@ -104,7 +106,9 @@ def _correct(editor: GraphEditor, graph: Graph, item: PaddingDifference) -> str 
         node.input[0] = pad.inputs[0]
         editor.remove(pad.origin)
     if not fits:
-        onnx_pad.edit(editor, Edit(port.site, STRATEGY, own))
+        # A pool that takes padding for zero is padded as a convolution is.
+        site = replace(port.site, family=Family.CONV) if zeros else port.site
+        onnx_pad.edit(editor, Edit(site, STRATEGY, own))
     elif any(map(any, own)):
         write_pads(node, own)
     return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -93,9 +94,11 @@ def _gaps(mine: Sequence[Array], others: Sequence[Array]) -> Iterator[Gap]:
             continue
         plain = _distance(mine, moved)
         yield plain
-        if not plain.equal and _softmaxed(mine[0]) and not _softmaxed(moved[0]):
-            note = "the original ends in a softmax and the port does not: it was added"
-            behind = _distance(mine, [_softmax(array) for array in moved])
+        if plain.equal:
+            continue
+        for name, tail in _tails(mine[0], moved[0]):
+            note = f"the original ends in a {name} and the port does not: it was added"
+            behind = _distance(mine, [tail(array) for array in moved])
             yield Gap(behind.max_abs, behind.relative, behind.allowed, note=note)
 
 
@@ -135,13 +138,31 @@ def _eps(values: Array) -> float:
     return float(np.finfo(values.dtype).eps) if values.dtype == np.float16 else 0.0
 
 
-def _softmaxed(values: Array) -> bool:
-    """Tell whether an output is a distribution over its last axis."""
-    if values.ndim < 2 or values.dtype.kind != "f" or values.shape[-1] < 2:
+def _tails(mine: Array, other: Array) -> Iterator[tuple[str, Callable[[Array], Array]]]:
+    """Yield what the original may end in that the port leaves to the code around it."""
+    if mine.dtype.kind != "f" or mine.ndim < 2 or mine.size == 0:
+        return
+    for axis in dict.fromkeys((mine.ndim - 1, 1)):
+        if _is_distribution(mine, axis) and not _is_distribution(other, axis):
+            yield "softmax", partial(_softmax, axis=axis)
+    if _is_part(mine) and not _is_part(other):
+        yield "sigmoid", _sigmoid
+
+
+def _is_part(values: Array) -> bool:
+    return bool(values.min() >= 0 and values.max() <= 1)
+
+
+def _is_distribution(values: Array, axis: int) -> bool:
+    if values.shape[axis] < 2 or not _is_part(values):
         return False
-    return bool(values.min() >= 0 and np.allclose(values.sum(axis=-1), 1.0, atol=1e-3))
+    return bool(np.allclose(values.sum(axis=axis), 1.0, atol=1e-3))
 
 
-def _softmax(values: Array) -> Array:
-    shifted = np.exp(values - values.max(axis=-1, keepdims=True))
-    return np.asarray(shifted / shifted.sum(axis=-1, keepdims=True))
+def _softmax(values: Array, axis: int) -> Array:
+    shifted = np.exp(values - values.max(axis=axis, keepdims=True))
+    return np.asarray(shifted / shifted.sum(axis=axis, keepdims=True))
+
+
+def _sigmoid(values: Array) -> Array:
+    return np.asarray(0.5 * (1 + np.tanh(0.5 * values)))

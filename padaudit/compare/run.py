@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from padaudit.compare.align import align
-from padaudit.compare.differences import PaddingDifference, differences
+from padaudit.compare.differences import PaddingDifference, differences, fill_differences
 from padaudit.compare.fix import Unfixed, corrected
 from padaudit.compare.pair import load_pair, settled
 from padaudit.compare.result import Comparison, Sameness
@@ -63,8 +63,11 @@ def compare_files(
         draft = Comparison(original, port, Sameness.UNVERIFIED, alignment, found)
         if isinstance(runs, str):
             return not_run(draft, runs)
+        if not runs.gap.equal:
+            found = (*found, *fill_differences(alignment))
         draft = replace(
             draft,
+            differences=found,
             before=runs.gap,
             notes=tuple(filter(None, (pair.note, runs.original.note, runs.gap.note))),
             runtimes=(runs.original.runtime, runs.port.runtime),

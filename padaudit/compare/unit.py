@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from numpy.typing import NDArray
 
@@ -50,6 +50,8 @@ class Unit:
         The operators that ``ahead`` comes from, the nearest one first.
     settled : bool
         Whether all of those amounts are known.
+    fill : float
+        What a max pool takes padding for: minus infinity, or what a Pad in front has.
     counts_padding : bool
         Whether the divisor of an average pool counts what is padded.
     kernel : ndarray or None
@@ -71,6 +73,7 @@ class Unit:
     behind: tuple[AxisPads, ...]
     padding_ops: tuple[Op, ...]
     settled: bool
+    fill: float
     counts_padding: bool
     kernel: NDArray[Any] | None
     position: int
@@ -92,6 +95,11 @@ class Unit:
         """What two operators must have in common to be one and the same."""
         window = self.window
         return self.family.value, window.kernel_shape, window.strides, window.dilations
+
+    @property
+    def fills_least(self) -> bool:
+        """Whether padding is below every element of the input."""
+        return self.fill <= _LEAST
 
     @property
     def transposed(self) -> bool:
@@ -177,4 +185,6 @@ class Unit:
         return exact
 
 
+_LEAST: Final = -1e30
+"""What counts as minus infinity: it is below every activation, of half precision too."""
 _STATED = frozenset({Padding.VALID, Padding.EXPLICIT})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -171,6 +172,7 @@ def _unit(
         tuple(around.behind[axis] for axis in axes),
         around.pads,
         around.settled,
+        around.fill if padded else -math.inf,
         counts and site.family is Family.AVG_POOL,
         rows(kernel),
         position,

@@ -141,5 +141,6 @@ def _torch(item: PaddingDifference) -> str:
     if pads is None or item.port.transposed or excluded or not any(map(any, pads)):
         return ""
     amounts = ", ".join(f"{before}, {after}" for before, after in reversed(pads))
-    value = ', value=float("-inf")' if family is Family.MAX_POOL else ""
+    least = family is Family.MAX_POOL and item.original.fills_least
+    value = ', value=float("-inf")' if least else ""
     return f"x = F.pad(x, ({amounts}){value})"

@@ -8,9 +8,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
-from onnx import ModelProto, helper
+from onnx import ModelProto, helper, numpy_helper
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from onnx_models import attribute, conv_model, model, weights
@@ -177,3 +178,35 @@ def test_a_layout_is_found_out(tmp_path: Path, here: Any) -> None:
     write(tmp_path, "first.onnx", strided(auto_pad="SAME_UPPER"))
     assert here("first.onnx", "last.onnx")[0] == 0
     assert here("last.onnx", "first.onnx")[0] == 0
+
+
+def pooled(rectified: bool, padded: bool) -> ModelProto:
+    """Return a 3 x 2 MaxPool with strides 2 x 2 on 18 x 17: "same" is (0, 1) and (0, 1)."""
+    nodes = [helper.make_node("Relu" if rectified else "Identity", ["x"], ["h"])]
+    settings: dict[str, Any] = {"kernel_shape": [3, 2], "strides": [2, 2]}
+    if padded:
+        nodes.append(helper.make_node("Pad", ["h", "amounts"], ["p"], "pad"))
+        nodes.append(helper.make_node("MaxPool", ["p"], ["y"], "pool", **settings))
+    else:
+        settings["auto_pad"] = "SAME_UPPER"
+        nodes.append(helper.make_node("MaxPool", ["h"], ["y"], "pool", **settings))
+    amounts = numpy_helper.from_array(np.int64([0, 0, 0, 0, 0, 0, 1, 1]), "amounts")
+    return model(nodes, {"x": (1, 2, 18, 17)}, [amounts])
+
+
+@pytest.mark.parametrize("wrong", ["port", "original"])
+def test_a_max_pool_that_pads_with_zeros(wrong: str, tmp_path: Path, here: Any) -> None:
+    write(tmp_path, "original.onnx", pooled(False, wrong == "original"))
+    write(tmp_path, "port.onnx", pooled(False, wrong == "port"))
+    code, out, _ = here("original.onnx", "port.onnx", "--output-format", "json", "--fix", "f.onnx")
+    (difference,) = json.loads(out)["differences"]
+    assert code == 1
+    assert difference["port_pads"] == difference["expected_pads"] == [[0, 1], [0, 1]]
+    assert "minus infinity" in difference["note"]
+    assert here("original.onnx", "f.onnx")[0] == 0
+
+
+def test_zeros_are_right_behind_a_relu(tmp_path: Path, here: Any) -> None:
+    write(tmp_path, "original.onnx", pooled(True, False))
+    write(tmp_path, "port.onnx", pooled(True, True))
+    assert here("original.onnx", "port.onnx")[0] == 0
