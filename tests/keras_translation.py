@@ -50,9 +50,10 @@ def varied(model: Any) -> Any:
     """Give a model distinct random weights, biases and batch statistics included."""
     rng = np.random.default_rng(5)
     for variable in model.weights:
-        if variable.name in ("bias", "beta", "moving_mean"):
+        name = variable.name.rpartition("/")[2].partition(":")[0]
+        if name in ("bias", "beta", "moving_mean"):
             variable.assign(rng.normal(0, 0.3, variable.shape))
-        if variable.name in ("gamma", "moving_variance"):
+        if name in ("gamma", "moving_variance"):
             variable.assign(rng.uniform(0.5, 2, variable.shape))
     return model
 
@@ -65,13 +66,13 @@ def translated(
     opset: int = 17,
     shapes: list[list[int | None]] | None = None,
     layout: Layout | None = None,
-    suffix: str = ".keras",
+    legacy: Any = None,
 ) -> Case:
-    """Save a model, and translate what Keras loads from the file."""
-    source = folder / f"model{suffix}"
+    """Save a model, and translate what Keras (or ``legacy``: tf-keras) loads from the file."""
+    source = folder / ("model.h5" if legacy else "model.keras")
     model.save(source)
-    again = keras.models.load_model(source, compile=False)
-    proto, marks = export(again, opset, shapes, layout or Layout())
+    again = (legacy or keras).models.load_model(source, compile=False)
+    proto, marks = export(again, opset, shapes, layout or Layout(), bool(legacy))
     onnx.save(proto, folder / "marked.onnx")
     before = loaded(read_onnx(folder / "marked.onnx"), InputShapes())
     original = load(source, InputShapes())
@@ -83,7 +84,7 @@ def translated(
 def feeds(model: Any, shapes: Sequence[Sequence[int]]) -> list[Array]:
     """Return data of both signs for the inputs of a model."""
     rng = np.random.default_rng(7)
-    types = [tensor.dtype for tensor in keras.tree.flatten(model.inputs)]
+    types = [np.dtype(getattr(t.dtype, "name", t.dtype)) for t in model.inputs]
     return [rng.normal(size=tuple(shape)).astype(t) for shape, t in zip(shapes, types, strict=True)]
 
 

@@ -143,7 +143,8 @@ def _report(
         for node in reversed(mine[site.id])
         if node.site is not None and node.site.id in pads
     }
-    reported = {node.site.id for own in mine.values() for node in own if node.site is not None}
+    told = [node for site in keras if site.implicit for node in mine[site.id]]
+    reported = {node.site.id for node in told if node.site is not None}
     rest = [item for key, item in done.items() if key not in reported]
     created |= {item.site.id: pads[item.site.id] for item in rest if item.site.id in pads}
     decisions += rest

@@ -5,6 +5,7 @@ The large ones: ``pytest -m slow tests/e2e/test_rewrite_models.py``.
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 import padaudit
+from padaudit.errors import InputError
 from padaudit.verification.evidence import Status
 
 keras = pytest.importorskip("keras", reason="keras builds and judges these models")
@@ -106,6 +108,55 @@ def test_onnx_output(name: str, style: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_onnx_output_of_architectures(name: str, tmp_path: Path) -> None:
     onnx_output(build(name), tmp_path / "model.h5", "pad")
+
+
+def every_architecture() -> list[str]:
+    """Return the name of every model builder of keras.applications."""
+    found = vars(keras.applications)
+    return [name for name in sorted(found) if inspect.isfunction(found[name])]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", every_architecture())
+def test_every_architecture_becomes_onnx(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "model.keras"
+    build(name).save(path)
+    result = padaudit.rewrite(path, tmp_path / "model.onnx", timeout=3000)
+    assert result.written, result.verification
+    assert not result.plan.kept
+    (source,) = (item for item in result.verification.evidence if item.level == "source")
+    assert "rtol 1e-05" in source.detail
+    assert not padaudit.check(result.target).implicit
+
+
+def test_options_of_onnx_output(tmp_path: Path) -> None:
+    layers = keras.layers
+    image = keras.Input((None, None, 3), name="image")
+    x = layers.Conv2D(4, 3, strides=2, padding="same", groups=1, name="conv")(image)
+    keras.Model(image, layers.AveragePooling2D(3, 2, padding="same")(x)).save(tmp_path / "m.keras")
+    result = padaudit.rewrite(
+        tmp_path / "m.keras", tmp_path / "m.onnx", opset=20, layout="nchw", verify="site"
+    )
+    assert result.verification.status is Status.EQUIVALENT, result.verification
+    assert {item.level for item in result.verification.evidence} == {"definition", "site"}
+    proto = onnx.load(result.target)
+    assert [item.version for item in proto.opset_import if not item.domain] == [20]
+    (given,) = proto.graph.input
+    assert [dim.dim_value for dim in given.type.tensor_type.shape.dim][1] == 3
+    assert "Transpose" not in {node.op_type for node in proto.graph.node}
+
+
+def test_a_keras_2_file_is_translated_where_it_is_trusted(tmp_path: Path) -> None:
+    tf_keras = pytest.importorskip("tf_keras", reason="tf-keras writes and loads this file")
+    signal = tf_keras.Input((9, 3))
+    x = tf_keras.layers.Conv1D(4, 3, strides=2, padding="same", name="conv")(signal * 2.0)
+    tf_keras.Model(signal, x).save(tmp_path / "m.h5")
+    with pytest.raises(InputError, match="--trust-model"):
+        padaudit.rewrite(tmp_path / "m.h5", tmp_path / "m.onnx", verify="none")
+    result = padaudit.rewrite(tmp_path / "m.h5", tmp_path / "m.onnx", trust_model=True)
+    assert result.written, result.verification
+    assert [edit.site.id for edit in result.plan.edits] == ["conv"]
+    assert "source" in {item.level for item in result.verification.evidence}
 
 
 def reaches(proto: Any, tensor: str, wanted: str) -> bool:

@@ -127,28 +127,24 @@ class Functions:
         channels = inputs.shape[1 if first else -1]
         sizes = inputs.shape[2:] if first else inputs.shape[1:-1]
         if operator == "AveragePool" and not _has_fixed_pads(form, sizes):
-            return self._shared_mean(form, inputs, channels, first, data_format)
+            return self._shared_mean(form, inputs, channels, first)
         return self._apply(form, inputs, None, channels, data_format)
 
-    def _shared_mean(
-        self, form: Form, inputs: Any, channels: int | None, first: bool, data_format: str | None
-    ) -> Any:
+    def _shared_mean(self, form: Form, inputs: Any, channels: int | None, first: bool) -> Any:
         """Divide a mean that counts padding by the share of what is no padding.
 
         A mean that leaves padding out can't have amounts that the graph computes.
         """
         import tensorflow as tf
 
+        x = inputs if first else _channels_first(inputs)
         counted = replace(form, counted=True)
-        mean = self._apply(counted, inputs, None, channels, data_format)
-        sizes = tf.shape(inputs)[2:] if first else tf.shape(inputs)[1:-1]
-        ones = tf.ones(tf.concat([[1, 1], sizes] if first else [[1], sizes, [1]], 0), inputs.dtype)
-        ones = tf.ensure_shape(
-            ones, [1, 1, *inputs.shape[2:]] if first else [1, *inputs.shape[1:-1], 1]
-        )
+        mean = self._apply(counted, x, None, channels, "channels_first")
+        ones = tf.ones(tf.concat([[1, 1], tf.shape(x)[2:]], 0), x.dtype)
+        ones = tf.ensure_shape(ones, [1, 1, *x.shape[2:]])
         with self.tracer.within(None, "share"):
-            share = self._apply(counted, ones, None, 1, data_format)
-        return mean / share
+            share = self._apply(counted, ones, None, 1, "channels_first")
+        return mean / share if first else _channels_last(mean / share)
 
     def _apply(
         self, form: Form, inputs: Any, weights: Any, channels: int | None, data_format: str | None
@@ -157,7 +153,7 @@ class Functions:
         import tensorflow as tf
 
         rank, dtype, first = len(form.kernel), inputs.dtype, _first(data_format)
-        x = inputs if first else tf.transpose(inputs, [0, rank + 1, *range(1, rank + 1)])
+        x = inputs if first else _channels_first(inputs)
         mark = self.tracer.mark(form, x.shape[2:])
         token = f"{TOKEN}{len(self.tracer.marks) - 1}"
         given = [x] if weights is None else [x, weights]
@@ -170,7 +166,20 @@ class Functions:
         self.tracer.shapes.append((list(x.shape), shape))
         y = tf.ensure_shape(y, shape)
         y = tf.cast(y, dtype) if narrow else y
-        return y if first else tf.transpose(y, [0, *range(2, rank + 2), 1])
+        return y if first else _channels_last(y)
+
+
+def _channels_first(x: Any) -> Any:
+    import tensorflow as tf
+
+    last = len(x.shape) - 1
+    return tf.transpose(x, [0, last, *range(1, last)])
+
+
+def _channels_last(x: Any) -> Any:
+    import tensorflow as tf
+
+    return tf.transpose(x, [0, *range(2, len(x.shape)), 1])
 
 
 def _has_fixed_pads(form: Form, sizes: Sequence[int | None]) -> bool:
