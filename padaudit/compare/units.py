@@ -22,7 +22,7 @@ from padaudit.compare.values import Values
 from padaudit.formats.guard import well_formed
 from padaudit.ir.graph import Graph
 from padaudit.ir.site import Family, PaddingSite, Window
-from padaudit.ir.walk import graph_of_op
+from padaudit.ir.walk import graph_of_op, walk
 
 if TYPE_CHECKING:
     from padaudit.rewriting.run import Loaded
@@ -211,6 +211,8 @@ def _flow(
             sources = frozenset({unit.position})
         results: list[Sources] = []
         for label, inner in graph.nested.get(op.name, {}).items():
+            if not any(id(visit.op) in parts for visit in walk(inner)):
+                continue
             inside = dict(known) if label else {}
             for slot, name in enumerate(inner.inputs):
                 called = not label and slot < len(op.inputs)
@@ -218,7 +220,7 @@ def _flow(
                 inside[name] = own
             yield from _flow(inner, parts, inside)
             results += [inside.get(name, sources) for name in inner.outputs]
-        known |= dict.fromkeys(op.outputs, _union(results) if results else sources)
+        known |= dict.fromkeys(op.outputs, _union(results) or sources)
 
 
 def _union(sets: Iterable[Sources]) -> Sources:

@@ -210,3 +210,32 @@ def test_zeros_are_right_behind_a_relu(tmp_path: Path, here: Any) -> None:
     write(tmp_path, "original.onnx", pooled(True, False))
     write(tmp_path, "port.onnx", pooled(True, True))
     assert here("original.onnx", "port.onnx")[0] == 0
+
+
+def skipped(**padding: Any) -> ModelProto:
+    """Return a 2 x 3 Conv whose output is added to its input."""
+    nodes = [
+        helper.make_node("Conv", ["x", "w", "b"], ["c"], "conv", **padding),
+        helper.make_node("Add", ["x", "c"], ["y"], "add"),
+    ]
+    tensors = [weights((2, 2, 2, 3)), weights((2,), "b", seed=1)]
+    return model(nodes, {"x": (1, 2, 18, 17)}, tensors)
+
+
+def test_a_port_that_does_not_run_is_corrected(tmp_path: Path, here: Any) -> None:
+    write(tmp_path, "original.onnx", skipped(auto_pad="SAME_UPPER"))
+    write(tmp_path, "port.onnx", skipped(pads=[1, 1, 1, 1]))
+    code, out, _ = here("original.onnx", "port.onnx", "--output-format", "json", "--fix", "f.onnx")
+    report = json.loads(out)
+    assert code == 1 and report["max_abs_before"] == "inf" and report["max_abs_after"] == 0
+    assert report["differences"][0]["expected_pads"] == [[0, 1], [1, 1]]
+    assert here("original.onnx", "f.onnx")[0] == 0
+
+
+def test_models_without_padded_operators(tmp_path: Path, here: Any) -> None:
+    for name, op_type in (("a.onnx", "Relu"), ("b.onnx", "Relu"), ("c.onnx", "Sigmoid")):
+        node = helper.make_node(op_type, ["x"], ["y"])
+        write(tmp_path, name, model([node], {"x": (1, 2, 5)}))
+    assert here("a.onnx", "b.onnx")[0] == 0
+    code, out, _ = here("a.onnx", "c.onnx")
+    assert code == 1 and "0 padded operators aligned" in out
