@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +13,12 @@ from padaudit.cli.console import complain, deliver, progress, remark, show
 from padaudit.cli.options import (
     architecture_option,
     assume_option,
+    engine_option,
     input_shape_option,
+    sizes,
     timeout_option,
 )
-from padaudit.formats.shape_options import InputShapes, parse_input_shapes
+from padaudit.formats.shape_options import InputShapes
 from padaudit.report.line import Line
 
 _FORMATS = ("full", "concise", "json")
@@ -45,12 +46,18 @@ _FORMATS = ("full", "concise", "json")
 @input_shape_option
 @architecture_option
 @assume_option
+@engine_option
+@click.option(
+    "--trust-model",
+    is_flag=True,
+    help="Let --engine keras load the model; that may run code the model holds.",
+)
 @timeout_option
 def check(paths: tuple[Path, ...], **options: Any) -> int:
     """Report the padding of models: PATHS are files, folders or globs.
 
     Nothing of a model is run or deserialised, and TensorFlow is not needed, unless --impact
-    is given.
+    or --engine keras is given.
     """
     config = load_config(Path.cwd())
     selection = Selection(
@@ -58,8 +65,7 @@ def check(paths: tuple[Path, ...], **options: Any) -> int:
         (*config.ignore, *_rules(options["ignore"])),
         config.per_model,
     )
-    given = parse_input_shapes(options["input_shape"])
-    shapes = replace(given, assumed=config.assumptions(options["assume"]))
+    shapes = sizes(options, config)
     with progress("Reading models"):
         result = check_paths(paths, shapes, selection, options["architecture"])
     if options["impact"]:

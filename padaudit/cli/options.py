@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from padaudit.cli.clicks import click
+from padaudit.cli.config import ConfigFile
+from padaudit.formats.shape_options import InputShapes, parse_input_shapes
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -41,6 +44,37 @@ def assume_option(command: Command) -> Command:
         help="Keras: the output shape, behind the batch axis, of a custom layer or Lambda (by "
         "name or class); same: that of its input.",
     )(command)
+
+
+def engine_option(command: Command) -> Command:
+    """Add ``--engine``."""
+    return click.option(
+        "--engine",
+        type=click.Choice(("padaudit", "keras")),
+        default="padaudit",
+        show_default=True,
+        help="Keras models, sizes: read from the definition alone, or asked of Keras itself, "
+        "which needs --trust-model.",
+    )(command)
+
+
+def sizes(options: Mapping[str, Any], config: ConfigFile) -> InputShapes:
+    """Return what the options that speak of sizes say.
+
+    Raises
+    ------
+    UsageError
+        If one of them is no shape, or Keras is to load a model that is not trusted.
+    """
+    from padaudit.formats.keras.ask import require_trust
+
+    require_trust(options["engine"], options["trust_model"])
+    return replace(
+        parse_input_shapes(options["input_shape"]),
+        assumed=config.assumptions(options["assume"]),
+        engine=options["engine"],
+        timeout=options["timeout"],
+    )
 
 
 def timeout_option(command: Command) -> Command:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +11,12 @@ from padaudit.cli.console import deliver, progress, remark, show
 from padaudit.cli.options import (
     architecture_option,
     assume_option,
+    engine_option,
     input_shape_option,
+    sizes,
     timeout_option,
 )
 from padaudit.errors import UsageError
-from padaudit.formats.shape_options import parse_input_shapes
 from padaudit.verification.evidence import Status
 
 if TYPE_CHECKING:
@@ -72,7 +72,8 @@ if TYPE_CHECKING:
 @click.option(
     "--trust-model",
     is_flag=True,
-    help="Let tf-keras load the model (Keras 2 files); that may run code the model holds.",
+    help="Let tf-keras (Keras 2 files) or --engine keras load the model; that may run code "
+    "that it holds.",
 )
 @click.option("--copy-data", is_flag=True, help="ONNX: copy external data to the output's folder.")
 @click.option(
@@ -89,6 +90,7 @@ if TYPE_CHECKING:
 @input_shape_option
 @architecture_option
 @assume_option
+@engine_option
 @timeout_option
 def rewrite(model: Path, **options: Any) -> int:
     """Write MODEL with its implicit padding made explicit, and prove that nothing else changed.
@@ -104,10 +106,7 @@ def rewrite(model: Path, **options: Any) -> int:
     how = Options(
         options["style"] or AUTO,
         options["verify"],
-        replace(
-            parse_input_shapes(options["input_shape"]),
-            assumed=load_config(Path.cwd()).assumptions(options["assume"]),
-        ),
+        sizes(options, load_config(Path.cwd())),
         options["allow_unverified"],
         options["timeout"],
         options["freeze"],

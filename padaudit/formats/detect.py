@@ -127,7 +127,7 @@ def build_graph(
     input_shapes : InputShapes
         Sizes that the user fixes.
     observed : Mapping, optional
-        Shapes that a run of the model showed, by tensor (ONNX).
+        Shapes that a run of the model showed, by tensor.
     """
     if document.format == "onnx":
         from padaudit.formats.onnx.read import read_graph as read_onnx_graph
@@ -135,7 +135,11 @@ def build_graph(
         return read_onnx_graph(document, input_shapes, observed)  # type: ignore[arg-type]
     from padaudit.formats.keras.read import read_graph as read_keras_graph
 
-    return read_keras_graph(document, input_shapes)  # type: ignore[arg-type]
+    if input_shapes.engine == "keras" and document.path is not None:
+        from padaudit.formats.keras.ask import asked_shapes
+
+        observed = asked_shapes(document.path, input_shapes)
+    return read_keras_graph(document, input_shapes, observed)  # type: ignore[arg-type]
 
 
 def _head(path: Path) -> bytes:

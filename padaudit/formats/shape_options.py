@@ -26,11 +26,18 @@ class InputShapes:
         Whether a size that the model states may not be given otherwise.
     assumed : Assumptions
         Output shapes of layers that inference can't see through (Keras).
+    engine : str
+        ``padaudit``, or ``keras``: Keras itself is asked for shapes, which runs the model's
+        own code.
+    timeout : float
+        Seconds that it may take.
     """
 
     shapes: Mapping[str, ShapeOption] = field(default_factory=dict)
     open_only: bool = False
     assumed: Assumptions = field(default_factory=Assumptions)
+    engine: str = "padaudit"
+    timeout: float = 600.0
 
     def __bool__(self) -> bool:
         return bool(self.shapes)
