@@ -58,7 +58,7 @@ def _apply_keras(document: KerasDocument, plan: Plan) -> Applied:
     for edit in plan.edits:
         place = edit.place
         if place is not None and place.origin not in insertions:
-            host = host_of(document, config, place)
+            host = host_of(document, config, edit.site, place)
             item = KERAS_STRATEGIES[edit.strategy].insertion(edit, place, host)
             if item is not None:
                 insertions[place.origin] = item

@@ -20,7 +20,10 @@ LOWEST: Final = {
 
 
 def padding_record(
-    layer: Mapping[str, Any], pads: tuple[AxisPads, ...], channels_first: bool
+    layer: Mapping[str, Any],
+    pads: tuple[AxisPads, ...],
+    channels_first: bool,
+    keras1: bool = False,
 ) -> Record:
     """Return a layer record (without name and calls) that pads with zeros.
 
@@ -32,16 +35,21 @@ def padding_record(
         (before, after) per spatial axis.
     channels_first : bool
         Whether the channel axis precedes the spatial ones.
+    keras1 : bool
+        Whether the amounts are spelled as in Keras 1.
     """
-    settings = _amounts("padding", layer, pads, channels_first)
+    settings = _amounts("padding", pads, channels_first, keras1)
     return _record(layer, f"ZeroPadding{len(pads)}D", settings)
 
 
 def cropping_record(
-    layer: Mapping[str, Any], crops: tuple[AxisPads, ...], channels_first: bool
+    layer: Mapping[str, Any],
+    crops: tuple[AxisPads, ...],
+    channels_first: bool,
+    keras1: bool = False,
 ) -> Record:
     """Return a layer record (without name and calls) that crops; see `padding_record`."""
-    settings = _amounts("cropping", layer, crops, channels_first)
+    settings = _amounts("cropping", crops, channels_first, keras1)
     return _record(layer, f"Cropping{len(crops)}D", settings)
 
 
@@ -127,11 +135,8 @@ def _record(layer: Mapping[str, Any], class_name: str, settings: Record) -> Reco
     return record
 
 
-def _amounts(
-    key: str, layer: Mapping[str, Any], pads: tuple[AxisPads, ...], channels_first: bool
-) -> Record:
-    config = layer["config"]
-    if "border_mode" in config:
+def _amounts(key: str, pads: tuple[AxisPads, ...], channels_first: bool, keras1: bool) -> Record:
+    if keras1:
         return _keras1_amounts(key, pads, channels_first)
     if len(pads) == 1:
         amounts: Record = {key: list(pads[0])}

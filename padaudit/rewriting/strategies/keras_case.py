@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from padaudit.formats.keras.container import KerasDocument
 from padaudit.formats.keras.edit import record_at
@@ -14,8 +14,9 @@ from padaudit.formats.keras.places import Place, in_graph
 from padaudit.formats.keras.records import Record, custom, time_distributed
 from padaudit.formats.keras.shapes.wrappers import WRAPPERS
 from padaudit.formats.keras.signs import Signs
-from padaudit.ir.site import PaddingSite
-from padaudit.padding.amounts import AxisPads
+from padaudit.ir.dims import Dim
+from padaudit.ir.site import Padding, PaddingSite
+from padaudit.padding.amounts import AxisPads, effective_kernel, same_overhang
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ class KerasCase:
     @property
     def keras1(self) -> bool:
         """Whether the layer is spelled as in Keras 1."""
-        return "border_mode" in self.record["config"]
+        return _keras1(self.record)
 
     @property
     def rank(self) -> int:
@@ -85,10 +86,17 @@ class Host:
         The record of the layer, or of its outermost wrapper.
     modern : bool
         Whether Keras 3 wrote it, or Keras 2 in the form of Keras 3.
+    keras1 : bool
+        Whether the padded layer is spelled as in Keras 1.
     """
 
     record: Mapping[str, Any]
     modern: bool
+    keras1: bool
+
+
+def _keras1(record: Mapping[str, Any]) -> bool:
+    return "border_mode" in record["config"]
 
 
 def keras_version(document: KerasDocument) -> tuple[int, int]:
@@ -97,10 +105,11 @@ def keras_version(document: KerasDocument) -> tuple[int, int]:
     return int(numbers[0]), int(numbers[1]) if len(numbers) > 1 else 0
 
 
-def host_of(document: KerasDocument, config: Any, place: Place) -> Host:
-    """Return what a new layer at a place stands beside, in an edited config."""
+def host_of(document: KerasDocument, config: Any, site: PaddingSite, place: Place) -> Host:
+    """Return what a new layer for a site stands beside, in an edited config."""
     record = record_at(config, place.origin.path)
-    return Host(record, "module" in record or keras_version(document) >= (3, 0))
+    modern = "module" in record or keras_version(document) >= (3, 0)
+    return Host(record, modern, _keras1(record_at(config, site.op.origin.path)))
 
 
 def not_kerass_own(case: KerasCase) -> str | None:
@@ -111,6 +120,37 @@ def not_kerass_own(case: KerasCase) -> str | None:
     if not in_graph(case.place.origin.path) or (held and case.place.op.op_type not in WRAPPERS):
         return "it is inside a custom layer, whose code alone knows what it is called on"
     return None
+
+
+def start_disputed(case: KerasCase) -> str | None:
+    """Return why it can't be told where a layer's windows begin, or None if it can.
+
+    Measured with TensorFlow 2.21: on CPU, 3-D convolutions and pools that fall 2 or more
+    elements short of the input on an axis begin half of that too late.
+    """
+    site, window = case.site, case.site.window
+    if window is None or window.rank != _VOLUME or site.padding is not Padding.SAME_UPPER:
+        return None
+    axes = zip(window.kernel_shape, window.strides, window.dilations, strict=True)
+    short = min(_overhang(*pair) for pair in zip(site.input_size, axes, strict=True))
+    if short > _LATE_FROM:
+        return None
+    return (
+        "its windows leave out the end of an axis, where TensorFlow on CPU begins them later "
+        "than it does on GPU and than other backends do, so that it can't be told what is meant"
+    )
+
+
+_VOLUME: Final = 3
+_LATE_FROM: Final = -2
+
+
+def _overhang(size: Dim, axis: tuple[int, int, int]) -> int:
+    """Return how far windows reach over an input; for an open size, over the worst one."""
+    kernel, stride, dilation = axis
+    if isinstance(size, int):
+        return same_overhang(size, kernel, stride, dilation)
+    return effective_kernel(kernel, dilation) - stride
 
 
 def amounts_missing(case: KerasCase) -> str | None:

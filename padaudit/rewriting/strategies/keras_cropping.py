@@ -35,7 +35,7 @@ def insertion(edit: Edit, place: Place, host: Host) -> Insertion | None:
     crops = valid_crops(site)
     if not any(map(any, crops)):
         return None
-    record = cropping_record(host.record, crops, channels_first(site))
+    record = cropping_record(host.record, crops, channels_first(site), host.keras1)
     return Insertion(
         place.origin.path,
         place.origin.call,

@@ -20,13 +20,14 @@ from padaudit.rewriting.strategies.keras_case import (
     amounts_missing,
     growth,
     not_kerass_own,
+    start_disputed,
     tensor_pads,
 )
 
 
 def refuse(case: KerasCase) -> str | None:
     """Return why no operation can stand in front of a pool, or None if it can."""
-    reason = not_kerass_own(case) or amounts_missing(case)
+    reason = not_kerass_own(case) or start_disputed(case) or amounts_missing(case)
     if reason:
         return reason
     if case.site.family is not Family.MAX_POOL:

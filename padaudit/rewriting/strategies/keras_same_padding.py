@@ -16,6 +16,7 @@ from padaudit.rewriting.strategies.keras_case import (
     growth,
     in_frames,
     not_kerass_own,
+    start_disputed,
     tensor_pads,
 )
 
@@ -31,7 +32,7 @@ def refuse(case: KerasCase) -> str | None:
         return "padaudit.keras.SamePadding computes the amounts of 'same'"
     if site.family is Family.MAX_POOL and compute_dtype(case.host["config"]) not in LOWEST:
         return "its type has no least floating-point number to pad with"
-    return not_kerass_own(case)
+    return not_kerass_own(case) or start_disputed(case)
 
 
 def insertion(edit: Edit, place: Place, host: Host) -> Insertion | None:

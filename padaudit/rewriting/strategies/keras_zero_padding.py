@@ -18,6 +18,7 @@ from padaudit.rewriting.strategies.keras_case import (
     growth,
     in_frames,
     not_kerass_own,
+    start_disputed,
     tensor_pads,
 )
 
@@ -27,7 +28,7 @@ _CHANNELS_FIRST_1D: Final = (3, 5)
 
 def refuse(case: KerasCase) -> str | None:
     """Return why a layer can't get a ZeroPadding layer, or None if it can."""
-    reason = not_kerass_own(case) or amounts_missing(case)
+    reason = not_kerass_own(case) or start_disputed(case) or amounts_missing(case)
     if reason or not case.pads_something:
         return reason
     return _zeros_are_wrong(case) or _mask_lost(case) or _no_layer_for_it(case)
@@ -86,10 +87,11 @@ def _leading(site: PaddingSite) -> bool:
 
 
 def _record(site: PaddingSite, host: Host, pads: tuple[AxisPads, ...]) -> Record:
-    first = channels_first(site)
+    spelling = channels_first(site), host.keras1
+    record = padding_record(host.record, pads, *spelling)
     if not _leading(site):
-        return padding_record(host.record, pads, first)
-    if len(pads) == _MAX_RANK or "border_mode" in site.op.attributes:
-        return time_distributed(host.record, padding_record(host.record, pads, first), host.modern)
+        return record
+    if len(pads) == _MAX_RANK or host.keras1:
+        return time_distributed(host.record, record, host.modern)
     # The axis in front of the spatial ones is that of time, or of the channels.
-    return padding_record(host.record, ((0, 0), *pads), first)
+    return padding_record(host.record, ((0, 0), *pads), *spelling)
