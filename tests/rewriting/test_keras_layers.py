@@ -305,8 +305,21 @@ def test_an_inner_model_at_two_sizes_stays(tmp_path: Path) -> None:
 
 # --- signs --------------------------------------------------------------------------------
 
+POLICY = {
+    "module": "keras",
+    "class_name": "DTypePolicy",
+    "config": {"name": "float32"},
+    "registered_name": None,
+}
 POSITIVE: dict[str, list[Config]] = {
     "relu": [layer("ReLU", "x")],
+    "a layer whose policy is a record": [layer("ReLU", "x", dtype=POLICY)],
+    "an inner model": [
+        {
+            "class_name": "Sequential",
+            "config": {"name": "inner", "layers": [layer("ReLU", "r", dtype=POLICY)]},
+        }
+    ],
     "activation of a convolution": [
         layer("Conv2D", "x", filters=2, kernel_size=[1, 1], padding="valid", activation="relu6")
     ],

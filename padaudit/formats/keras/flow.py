@@ -7,6 +7,7 @@ from typing import Final
 from padaudit.ir.graph import Graph
 from padaudit.ir.op import Op
 
+_DISTRIBUTED: Final = "TimeDistributed"
 _MAX_DEPTH: Final = 400
 _CARRY_MASKS: Final = """
     Activation ELU LeakyReLU PReLU ReLU Softmax ThresholdedReLU Dense Identity BatchNormalization
@@ -50,7 +51,8 @@ class Flow:
                 continue
             inside = list(graph.nested.get(op.name, {}).values())
             slot = op.outputs.index(tensor)
-            if len(inside) != 1 or slot >= len(inside[0].outputs):
+            entered = op.op_type == _DISTRIBUTED or "layers" in op.attributes
+            if not entered or len(inside) != 1 or slot >= len(inside[0].outputs):
                 return graph, op
             graph, tensor = inside[0], inside[0].outputs[slot]
         return None
