@@ -220,6 +220,12 @@ def test_names_and_order_of_inputs_and_outputs(tmp_path: Path) -> None:
     assert [value.name for value in graph.output] == ["last", "early"]
 
 
+def test_names_that_tensorflow_refuses_in_graphs(tmp_path: Path) -> None:
+    layer = L.Conv2D(3, (3, 2), 2, padding="same", name="my conv:1")
+    case = check(stack((8, 9, 4), layer), [(2, 8, 9, 4)], tmp_path)
+    assert "my conv:1" in {node.name for node in case.proto.graph.node}
+
+
 @pytest.mark.parametrize("opset", [11, 18])
 def test_opsets(opset: int, tmp_path: Path) -> None:
     layers = [L.Conv2D(5, 3, 2, padding="same"), L.AveragePooling2D(3, 2, padding="same")]

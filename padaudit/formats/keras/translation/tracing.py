@@ -7,6 +7,7 @@ dilations, transposed convolutions) then arrives in ONNX as the one operator tha
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, Final
@@ -16,6 +17,7 @@ from padaudit.formats.keras.translation.replacing import replaced
 from padaudit.formats.keras.translation.tracer import Tracer
 from padaudit.padding import amounts
 
+_UNSCOPED: Final = re.compile(r"[^A-Za-z0-9_.\\/>-]")
 _PADDING: Final = (
     "conv",
     "depthwise_conv",
@@ -31,6 +33,7 @@ _PADDING: Final = (
 def traced(tracer: Tracer) -> Iterator[None]:
     """Let Keras's layers leave marks instead of convolving and pooling."""
     import keras
+    import tensorflow as tf
     from keras.src import backend
     from keras.src.ops.function import Function
 
@@ -46,7 +49,13 @@ def traced(tracer: Tracer) -> Iterator[None]:
         ):
             wrapped = wrapper(tracer, getattr(owner, name))
             stack.enter_context(replaced(owner, name, wrapped))
+        stack.enter_context(replaced(tf, "name_scope", _tolerant(tf.name_scope)))
         yield
+
+
+def _tolerant(name_scope: Any) -> Callable[[str], Any]:
+    """Let TensorFlow take the name of any layer: it refuses some characters in graphs."""
+    return lambda name: name_scope(_UNSCOPED.sub("_", str(name)).lstrip("_-/") or "layer")
 
 
 def _naming(tracer: Tracer, original: Callable[..., Any]) -> Callable[..., Any]:
