@@ -100,7 +100,7 @@ def change_of(unit: Unit, variant: str) -> Change | str | None:
         elif unit.transposed:
             short += unit.appended(index)
         trim[axis] = short
-        changed |= wrong[0] != right[0] or short != 0
+        changed |= wrong[0] != right[0] or short > 0
     return Change(unit, tuple(own), tuple(appended), tuple(trim)) if changed else None
 
 
