@@ -42,7 +42,7 @@ def layer_name(item: PaddingDifference, side: str = "port") -> str:
     return str(getattr(item, side).site.op.name).removeprefix("port/")
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=SLOW)
+@settings(max_examples=25, deadline=None, suppress_health_check=SLOW)
 @given(st.data())
 def test_exactly_the_changed_operators_are_named(data: st.DataObject) -> None:
     net: Net = data.draw(nets())
@@ -64,7 +64,7 @@ def test_exactly_the_changed_operators_are_named(data: st.DataObject) -> None:
         assert layer.output(size, wanted) == layer.output(size)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=SLOW)
+@settings(max_examples=10, deadline=None, suppress_health_check=SLOW)
 @given(st.data())
 def test_a_retrained_port_is_aligned_by_its_graph(data: st.DataObject) -> None:
     net: Net = data.draw(nets())
