@@ -212,8 +212,10 @@ def verify(
     rtol: float | None = None,
     atol: float | None = None,
     timeout: float = 600.0,
+    inputs: AnyPath | None = None,
+    memory_mb: int | None = None,
 ) -> Verification:
-    """Run two model files on the same inputs in onnxruntime and compare their outputs.
+    """Run two model files on the same inputs and compare their outputs.
 
     Parameters
     ----------
@@ -225,13 +227,21 @@ def verify(
         Tolerances; exact by default for two models of one format.
     timeout : float
         Seconds for one run of a model.
+    inputs : path, optional
+        A ``.npz`` file of arrays by the names of the first model's inputs.
+    memory_mb : int, optional
+        Memory of a run in onnxruntime, in MiB.
     """
     from padaudit.verification.model_level import Tolerance
-    from padaudit.verification.pair import verify_files
+    from padaudit.verification.pair import Limits, verify_files
 
     given = rtol is not None or atol is not None
     tolerance = Tolerance(rtol or 0.0, atol or 0.0) if given else None
-    return verify_files(Path(a), Path(b), _shapes(input_shapes), tolerance, timeout)
+    limits = Limits(timeout, memory_mb)
+    given_inputs = None if inputs is None else Path(inputs)
+    return verify_files(
+        Path(a), Path(b), _shapes(input_shapes), tolerance, limits, inputs=given_inputs
+    )
 
 
 def _document(model: Any, architecture: AnyPath | None = None) -> Document:

@@ -59,9 +59,19 @@ def ending_of(process: subprocess.Popen[bytes], folder: Path) -> str:
     code = process.returncode
     if code >= 0:
         return f"ended with exit code {code}: {_last_words(folder / _STDERR)}"
-    if -code == getattr(signal, "SIGKILL", None):
-        return "died with SIGKILL, which is how the system ends a process that eats memory"
-    return f"died with {signal.Signals(-code).name}"
+    name = signal.Signals(-code).name
+    return f"died with {name}{_MEANINGS.get(name, '')}"
+
+
+_MEANINGS: Final = {
+    "SIGKILL": ", which is how the system ends a process that eats memory",
+    "SIGFPE": ": it divided by zero",
+    "SIGSEGV": ": it touched memory that is not its own",
+    "SIGBUS": ": a file that it had mapped was cut short",
+    "SIGABRT": ": it gave up by itself",
+    "SIGILL": ": this processor lacks an instruction that it uses",
+}
+"""What a deadly signal tells of a process that nobody sent one."""
 
 
 def _environment() -> dict[str, str]:

@@ -95,4 +95,5 @@ def test_verify_tells_equal_from_different(tmp_path: Path) -> None:
     onnx.save(model, tmp_path / "lower.onnx")
     different = padaudit.verify(FIXTURES / "auto-pad.onnx", tmp_path / "lower.onnx")
     assert different.status == "different"
-    assert different.first_difference == "upper_out"
+    assert different.first_difference == "upper"
+    assert different.error_map is not None

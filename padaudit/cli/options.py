@@ -87,3 +87,13 @@ def timeout_option(command: Command) -> Command:
         metavar="SECONDS",
         help="How long one run of a model may take.",
     )(command)
+
+
+def memory_option(command: Command) -> Command:
+    """Add ``--memory-limit``."""
+    return click.option(
+        "--memory-limit",
+        type=click.IntRange(min=1),
+        metavar="MIB",
+        help="How much memory one run of a model in onnxruntime may take (POSIX).",
+    )(command)

@@ -7,7 +7,7 @@ from typing import Any
 
 from padaudit.cli.clicks import click
 from padaudit.cli.console import deliver, progress, show
-from padaudit.cli.options import input_shape_option, timeout_option
+from padaudit.cli.options import input_shape_option, memory_option, timeout_option
 from padaudit.cli.what_if import show_what_if, what_if_options
 from padaudit.errors import UsageError
 from padaudit.formats.shape_options import parse_input_shapes
@@ -23,11 +23,15 @@ from padaudit.verification.evidence import Status
 @click.option("--output-format", type=click.Choice(("full", "json")), default="full")
 @input_shape_option
 @timeout_option
+@memory_option
 def verify(a: Path, b: Path | None, **options: Any) -> int:
-    """Run two models on the same inputs in onnxruntime, and compare all of their outputs.
+    """Run two models on the same inputs, and compare all of their outputs.
 
-    The tolerance is 0 for two models of one format; across formats it is 1e-4 of an
-    output's largest magnitude.
+    ONNX models run in onnxruntime, Keras models in Keras. Inputs and outputs are matched by
+    name, order or shape, in either layout (NHWC, NCHW). The tolerance is 0 for two models of
+    one format; across formats it is 1e-4 of an output's largest magnitude. On a difference
+    the first padded operator whose output differs is named. Exit code 0: equivalent, 1:
+    different or unverified, 2: the command or a file can't be used.
 
     With --what-if, one model: how far its outputs move with the padding of a naive port.
     """
@@ -35,17 +39,18 @@ def verify(a: Path, b: Path | None, **options: Any) -> int:
         return show_what_if(a, b, options)
     if b is None:
         raise UsageError("verify compares two models: padaudit verify A B (or A --what-if ...)")
-    if options["site"] is not None or options["inputs"] is not None:
-        raise UsageError("--site and --inputs go with --what-if")
+    if options["site"] is not None:
+        raise UsageError("--site goes with --what-if")
     from padaudit.verification.model_level import Tolerance
-    from padaudit.verification.pair import verify_files
+    from padaudit.verification.pair import Limits, verify_files
 
     tolerance = None
     if options["rtol"] is not None or options["atol"] is not None:
         tolerance = Tolerance(options["rtol"] or 0.0, options["atol"] or 0.0)
+    limits = Limits(options["timeout"], options["memory_limit"])
     shapes = parse_input_shapes(options["input_shape"])
     with progress(f"Running {a} and {b}"):
-        verdict = verify_files(a, b, shapes, tolerance, options["timeout"])
+        verdict = verify_files(a, b, shapes, tolerance, limits, options["inputs"])
     if options["output_format"] == "json":
         from padaudit.report.jsonable import dumps, verify_json
 

@@ -29,7 +29,7 @@ def what_if_options(command: Command) -> Command:
             "--inputs",
             type=click.Path(path_type=Path, dir_okay=False),
             metavar="FILE.npz",
-            help="With --what-if: samples by input name, and their classes as 'y'.",
+            help="Arrays by input name of A (with --what-if also their classes as 'y').",
         ),
     )
     for option in reversed(options):

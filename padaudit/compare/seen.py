@@ -16,8 +16,8 @@ from padaudit.compare.values import Values
 from padaudit.formats.onnx.constants import Constants
 from padaudit.formats.onnx.write import write_onnx
 from padaudit.ir.dims import Shape
-from padaudit.verification.observe import with_outputs
 from padaudit.verification.runner import Job, run
+from padaudit.verification.taps import with_outputs
 
 if TYPE_CHECKING:
     from padaudit.rewriting.run import Loaded

@@ -17,6 +17,7 @@ from padaudit.verification.evidence import Evidence, Verification
 if TYPE_CHECKING:
     from padaudit.rewriting.edit import Kept
     from padaudit.rewriting.run import RewriteResult
+    from padaudit.verification.error_map import ErrorMap
 
 CHECK_SCHEMA: Final = "padaudit.check/1"
 REWRITE_SCHEMA: Final = "padaudit.rewrite/1"
@@ -76,6 +77,24 @@ def verify_json(first: str, second: str, verification: Verification) -> dict[str
         "a": first,
         "b": second,
         **verification_json(verification),
+        "error_map": error_map_json(verification.error_map),
+    }
+
+
+def error_map_json(where: ErrorMap | None) -> dict[str, Any] | None:
+    """Return where the first differing site differs."""
+    if where is None:
+        return None
+    return {
+        "shape": list(where.shape),
+        "spatial_axes": list(where.axes),
+        "worst": list(where.worst),
+        "max_abs": where.max_abs,
+        "differing": where.differing,
+        "corner": where.corner,
+        "border": where.border,
+        "interior": where.interior,
+        "extent": [list(pair) for pair in where.extent],
     }
 
 

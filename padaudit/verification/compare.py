@@ -118,10 +118,19 @@ def merge(differences: Iterable[Difference]) -> Difference:
     )
 
 
-def _compare_floats(a: Array, b: Array, rtol: float, atol: float) -> Difference:
+def deviation(
+    a: Array, b: Array, rtol: float = 0.0, atol: float = 0.0
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return how far apart floats are, and where that is more than the tolerance.
+
+    Parameters
+    ----------
+    a, b : ndarray
+        The array and the reference, of one shape.
+    rtol, atol : float
+        See `compare_arrays`.
+    """
     same = (a == b) | (np.isnan(a) & np.isnan(b))
-    if same.all():
-        return Difference()
     wide_a, wide_b = a.astype(np.float64), b.astype(np.float64)
     # NaN against a number, and the overflow of huge finite ones, count as infinite.
     with np.errstate(invalid="ignore", over="ignore"):
@@ -129,7 +138,14 @@ def _compare_floats(a: Array, b: Array, rtol: float, atol: float) -> Difference:
         allowed = atol + rtol * np.abs(wide_b)
     apart[np.isnan(apart)] = math.inf
     close = same | (np.isfinite(wide_a) & np.isfinite(wide_b) & (apart <= allowed))
-    return _worst(a, b, apart, int(ulp_distance(a, b).max()), ~close)
+    return apart, ~close
+
+
+def _compare_floats(a: Array, b: Array, rtol: float, atol: float) -> Difference:
+    if ((a == b) | (np.isnan(a) & np.isnan(b))).all():
+        return Difference()
+    apart, unequal = deviation(a, b, rtol, atol)
+    return _worst(a, b, apart, int(ulp_distance(a, b).max()), unequal)
 
 
 def _compare_integers(a: Array, b: Array) -> Difference:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from padaudit.verification.error_map import ErrorMap
 
 
 class Status(StrEnum):
@@ -34,6 +39,8 @@ class Evidence:
         How much was run: ``sites``, ``cases``, ``inputs``, ``outputs``.
     detail : str
         How it was run, in words.
+    setup : Mapping
+        The same for an audit trail: shapes of the inputs, tolerances.
     """
 
     level: str
@@ -42,6 +49,7 @@ class Evidence:
     max_ulp: int = 0
     counts: dict[str, int] = field(default_factory=dict)
     detail: str = ""
+    setup: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +68,8 @@ class Verification:
         Why it is different or unverified, one clause.
     not_covered : tuple of str
         What could not be run, and why, one clause each.
+    error_map : ErrorMap or None
+        Where in its output the first differing site differs.
     """
 
     status: Status
@@ -67,6 +77,7 @@ class Verification:
     first_difference: str | None = None
     reason: str = ""
     not_covered: tuple[str, ...] = ()
+    error_map: ErrorMap | None = None
 
     @property
     def max_abs(self) -> float:

@@ -19,6 +19,10 @@ Array = NDArray[Any]
 Sizes = Mapping[str, int]
 
 
+class NoValuesError(UsageError):
+    """No values can be made up for an input of this type."""
+
+
 @dataclass(frozen=True, slots=True)
 class InputSpec:
     """The type of one model input.
@@ -132,9 +136,9 @@ def generate(
         All inputs of the model.
     kind : str
         A key of `KINDS`. "random": normal deviates; "border": zero inside, distinct
-        non-zero values at the first and last element of every axis but the batch;
-        "constant": 0.5 everywhere; "integer": whole numbers from -4 to 4, whose products
-        and sums are exact.
+        non-zero values at the first and last element of every axis but the batch, and at
+        one in the middle; "constant": 0.5 everywhere; "integer": whole numbers from -4 to 4,
+        whose products and sums are exact.
     seed : int
         0 or more.
     sizes : Mapping, optional
@@ -145,7 +149,7 @@ def generate(
     dict
         Array by input name. Integers of 32 bits and more are 0 and 1 (they may be
         indices or lengths); those of 8 and 16 bits are pixels or quantised values and
-        use the type's range up to 8 bits.
+        use the type's range up to 8 bits. Text is "0" and "1", which can be cast to a number.
 
     Raises
     ------
@@ -158,6 +162,8 @@ def generate(
 def element_type(name: str) -> np.dtype[Any]:
     """Return the numpy type of a name, including bfloat16, which ml_dtypes adds to numpy.
 
+    ONNX's text is ``object`` in numpy's words, and here an array of strings.
+
     Raises
     ------
     TypeError
@@ -168,7 +174,7 @@ def element_type(name: str) -> np.dtype[Any]:
 
         bfloat16: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
         return bfloat16
-    return np.dtype(name)
+    return np.dtype(str if name == "object" else name)
 
 
 def _values(spec: InputSpec, kind: str, seed: int, sizes: Sizes) -> Array:
@@ -176,14 +182,14 @@ def _values(spec: InputSpec, kind: str, seed: int, sizes: Sizes) -> Array:
     shape = concrete_shape(spec, sizes)
     rng = np.random.default_rng((seed, zlib.crc32(spec.name.encode()), *kind.encode()))
     floats, (low, high) = KINDS[kind], _INTEGER_RANGE.get(dtype.name, (0, 1))
-    if dtype.kind not in "iub":
+    if dtype.kind not in "iubU":
         values = floats(rng, shape)
     elif kind == "constant":
         values = np.ones(shape)
     else:
         values = rng.integers(low, high, shape, endpoint=True)
     if kind == "border":
-        values = np.where(_border(shape), np.where(values == 0, high, values), 0)
+        values = np.where(_impulses_at(shape), np.where(values == 0, high, values), 0)
     return values.astype(dtype)
 
 
@@ -192,12 +198,20 @@ def _numeric_type(spec: InputSpec) -> np.dtype[Any]:
         dtype = element_type(spec.dtype)
     except TypeError:
         dtype = np.dtype(object)
-    if dtype.kind not in "iubf" and dtype.name != "bfloat16":
-        raise UsageError(
+    if dtype.kind not in "iubfU" and dtype.name != "bfloat16":
+        raise NoValuesError(
             f"input '{spec.name}' holds {spec.dtype} elements, for which no test values can "
             "be made up; give inputs with --inputs FILE.npz"
         )
     return dtype
+
+
+def _impulses_at(shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Tell where impulses stand: at all borders and corners, and one in the middle."""
+    found = _border(shape)
+    if 2 not in shape[1:] and max(shape[1:], default=1) > 2:
+        found[:, *(size // 2 for size in shape[1:])] = True
+    return found
 
 
 def _border(shape: tuple[int, ...]) -> NDArray[np.bool_]:

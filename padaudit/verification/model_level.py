@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Final
 
+import numpy as np
 from onnx import ModelProto
 
 from padaudit.errors import UsageError
@@ -14,7 +16,7 @@ from padaudit.formats.shape_options import InputShapes
 from padaudit.ir.dims import Open
 from padaudit.verification.compare import Difference, compare_arrays, merge
 from padaudit.verification.evidence import Evidence, Status, Verification
-from padaudit.verification.inputs import InputSpec, Sizes, generate, open_sizes
+from padaudit.verification.inputs import InputSpec, NoValuesError, Sizes, generate, open_sizes
 from padaudit.verification.runner import Array, Job, RunOutcome, run
 
 Feed = Mapping[str, Array]
@@ -25,15 +27,43 @@ SEED = 0
 
 @dataclass(frozen=True, slots=True)
 class Tolerance:
-    """How far apart two results may be: ``|a - b| <= atol + rtol * |b|``."""
+    """How far apart two results may be: ``|a - b| <= atol + rtol * |b|``.
+
+    Parameters
+    ----------
+    rtol, atol : float
+        Relative and absolute.
+    scaled : bool
+        Whether ``rtol`` is of the largest magnitude of the whole array instead of ``|b|``:
+        two runtimes sum in different orders, and small elements are sums of large ones.
+    """
 
     rtol: float = 0.0
     atol: float = 0.0
+    scaled: bool = False
+
+    def bounds(self, reference: Array) -> tuple[float, float]:
+        """Return the relative and the absolute bound for one array.
+
+        A scaled bound is never finer than a few roundings of the array's type.
+        """
+        if not self.scaled or self.rtol == 0.0 or reference.size == 0:
+            return self.rtol, self.atol
+        if reference.dtype.kind != "f":
+            return 0.0, 0.0
+        scale = float(np.nan_to_num(np.abs(reference.astype(np.float64))).max())
+        rtol = max(self.rtol, _ROUNDINGS * float(np.finfo(reference.dtype).eps))
+        return 0.0, self.atol + rtol * scale
 
     def __str__(self) -> str:
         if self.rtol == self.atol == 0.0:
             return "tolerance 0"
-        return f"rtol {self.rtol:g}, atol {self.atol:g}"
+        of = " of the largest magnitude" if self.scaled else ""
+        return f"rtol {self.rtol:g}{of}, atol {self.atol:g}"
+
+
+_ROUNDINGS: Final = 8
+"""Tolerance in roundings of an output's type, where that is coarser (float16)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,51 +79,67 @@ def compare_models(
     feeds: Sequence[FeedPair],
     tolerance: Tolerance,
     timeout: float,
-    by_position: bool = False,
+    memory_mb: int | None = None,
 ) -> Verification:
     """Run two models on the same inputs, without graph optimisations, and compare all outputs.
+
+    Each model is loaded once, in a process of its own, one after the other.
 
     Parameters
     ----------
     pair : ModelPair
         The models.
     feeds : sequence of pairs of Mapping
-        The same inputs under the names of either model; each pair is run on its own, so
-        that one that fails costs no other.
+        The same inputs under the names of either model.
     tolerance : Tolerance
         How far apart outputs may be.
     timeout : float
         Seconds for one run.
-    by_position : bool
-        Whether outputs are matched by position, whatever their names.
+    memory_mb : int, optional
+        Memory of a run in MiB.
     """
-    models = (pair.original, pair.rewritten)
-    jobs = [Job(model, (feed,)) for both in feeds for model, feed in zip(models, both, strict=True)]
-    outcomes = run(jobs, timeout=timeout)
+    originals = run_each(pair.original, [a for a, _ in feeds], timeout, memory_mb)
+    failures = [
+        f"onnxruntime can't run the original: {item.error}"
+        for item in originals
+        if item.outputs is None
+    ]
+    missed = tuple(dict.fromkeys(failures))
+    ran = [place for place, item in enumerate(originals) if item.outputs is not None]
+    if not ran:
+        reason = missed[0] if missed else "no input"
+        return Verification(Status.UNVERIFIED, (), None, reason, missed)
+    given = [feeds[place][1] for place in ran]
     found: list[Difference] = []
-    failures: list[str] = []
-    for original, rewritten in zip(outcomes[::2], outcomes[1::2], strict=True):
-        if original.outputs is None:
-            failures.append(f"onnxruntime can't run the original: {original.error}")
-            continue
+    for place, rewritten in zip(
+        ran, run_each(pair.rewritten, given, timeout, memory_mb), strict=True
+    ):
+        original = originals[place]
         if rewritten.outputs is None:
             reason = f"the original runs, but the rewritten model does not: {rewritten.error}"
             return Verification(Status.DIFFERENT, (), None, reason)
-        difference = _difference(original, rewritten, tolerance, by_position)
-        found.append(difference)
-        if not difference.equal:
-            evidence = _evidence(original.runtime, found, len(original.output_names), tolerance)
+        found.append(_difference(original, rewritten, tolerance))
+        if not found[-1].equal:
+            evidence = _evidence(original, found, given[: len(found)], tolerance)
             name = _first_unequal(original, rewritten, tolerance)
-            reason = f"output '{name}' differs: {difference.reason}"
+            reason = f"output '{name}' differs: {found[-1].reason}"
             return Verification(Status.DIFFERENT, (evidence,), name, reason)
-    missed = tuple(dict.fromkeys(failures))
-    if not found:
-        return Verification(
-            Status.UNVERIFIED, (), None, missed[0] if missed else "no input", missed
-        )
-    ran = next(item for item in outcomes if item.outputs is not None)
-    evidence = _evidence(ran.runtime, found, len(ran.output_names), tolerance)
+    evidence = _evidence(originals[ran[0]], found, given, tolerance)
     return Verification(Status.EQUIVALENT, (evidence,), not_covered=missed)
+
+
+def run_each(
+    model: Path | bytes, feeds: Sequence[Feed], timeout: float, memory_mb: int | None = None
+) -> list[RunOutcome]:
+    """Run a model on several sets of inputs, loaded once; one that fails costs no other."""
+    if not feeds:
+        return []
+    whole = run([Job(model, tuple(feeds))], timeout=timeout, memory_mb=memory_mb)[0]
+    if whole.outputs is not None:
+        return [replace(whole, outputs=(values,)) for values in whole.outputs]
+    if len(feeds) == 1:
+        return [whole]
+    return run([Job(model, (feed,)) for feed in feeds], timeout=timeout, memory_mb=memory_mb)
 
 
 def model_feeds(model: ModelProto, input_shapes: InputShapes) -> list[dict[str, Array]]:
@@ -123,6 +169,13 @@ def input_specs(model: ModelProto, input_shapes: InputShapes) -> list[InputSpec]
     specs = []
     for value in values:
         info = declared[value.name]
+        if not value.type.HasField("tensor_type"):
+            kind = (value.type.WhichOneof("value") or "no").removesuffix("_type")
+            article = "an" if kind.startswith("o") else "a"
+            raise NoValuesError(
+                f"input '{value.name}' is {article} {kind.replace('_', ' ')}, "
+                "and only tensors can be made up"
+            )
         shape = chosen[value.name].shape if value.name in chosen else info.shape
         if shape is None:
             raise UsageError(f"input '{value.name}' has no known rank; give it with --input-shape")
@@ -136,11 +189,8 @@ def same_feeds(feeds: Sequence[Feed]) -> list[FeedPair]:
     return [(feed, feed) for feed in feeds]
 
 
-def _difference(
-    left: RunOutcome, right: RunOutcome, tolerance: Tolerance, by_position: bool
-) -> Difference:
-    counts = len(left.output_names), len(right.output_names)
-    if counts[0] != counts[1] or not (by_position or left.output_names == right.output_names):
+def _difference(left: RunOutcome, right: RunOutcome, tolerance: Tolerance) -> Difference:
+    if left.output_names != right.output_names:
         names = f"outputs {left.output_names} against {right.output_names}"
         return Difference(float("inf"), 0, False, None, names)
     return merge(_each(left, right, tolerance))
@@ -148,7 +198,7 @@ def _difference(
 
 def _each(left: RunOutcome, right: RunOutcome, tolerance: Tolerance) -> Iterator[Difference]:
     for a, b in zip((left.outputs or ((),))[0], (right.outputs or ((),))[0], strict=True):
-        yield compare_arrays(a, b, tolerance.rtol, tolerance.atol)
+        yield compare_arrays(a, b, *tolerance.bounds(b))
 
 
 def _first_unequal(left: RunOutcome, right: RunOutcome, tolerance: Tolerance) -> str:
@@ -156,15 +206,27 @@ def _first_unequal(left: RunOutcome, right: RunOutcome, tolerance: Tolerance) ->
     return next((name for name, item in each if not item.equal), "?")
 
 
+def setup_of(feeds: Sequence[Feed], tolerance: Tolerance) -> dict[str, Any]:
+    """Return what an audit trail has to know of a run: the inputs' shapes, the tolerance."""
+    shapes: list[dict[str, list[Any]]] = []
+    for feed in feeds:
+        shape = {name: [array.dtype.name, *array.shape] for name, array in feed.items()}
+        if shape not in shapes:
+            shapes.append(shape)
+    bounds = {"rtol": tolerance.rtol, "atol": tolerance.atol, "of_magnitude": tolerance.scaled}
+    return {"input_shapes": shapes, "tolerance": bounds, "graph_optimizations": False}
+
+
 def _evidence(
-    runtime: str, found: Sequence[Difference], outputs: int, tolerance: Tolerance
+    ran: RunOutcome, found: Sequence[Difference], feeds: Sequence[Feed], tolerance: Tolerance
 ) -> Evidence:
     total = merge(found)
     return Evidence(
         "model",
-        runtime,
+        ran.runtime,
         total.max_abs,
         total.max_ulp,
-        {"inputs": len(found), "outputs": outputs},
+        {"inputs": len(found), "outputs": len(ran.output_names)},
         f"both models whole, graph optimisations off, {tolerance}",
+        setup_of(feeds, tolerance),
     )

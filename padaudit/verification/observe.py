@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onnx import GraphProto, ValueInfoProto
-
 from padaudit.errors import InputError
-from padaudit.formats.onnx.locate import Locator, field_number
-from padaudit.formats.onnx.splice import Splice, spliced
-from padaudit.formats.onnx.wire import encode_message
-from padaudit.formats.onnx.write import RewrittenOnnx, write_onnx
 from padaudit.formats.shape_options import InputShapes
 from padaudit.ir.dims import Shape
 from padaudit.ir.site import PaddingSite
 from padaudit.verification.inputs import concrete_shape, generate
 from padaudit.verification.model_level import SEED, input_specs
 from padaudit.verification.runner import Job, run
+from padaudit.verification.taps import tapped
 
 if TYPE_CHECKING:
     from padaudit.formats.onnx.document import OnnxDocument
@@ -56,14 +48,8 @@ def observed_shapes(
     for spec in specs:
         concrete_shape(spec, {})
     feed = generate(specs, "constant", SEED, {})
-    home = document.path.parent if document.path and document.data_files else None
-    with tempfile.TemporaryDirectory(prefix="padaudit-") as scratch:
-        path = (home or Path(scratch)) / f".observed.{os.getpid()}.onnx"
-        try:
-            write_onnx(with_outputs(document, wanted), path)
-            outcome = run([Job(path, (feed,), tuple(wanted))], timeout=timeout)[0]
-        finally:
-            path.unlink(missing_ok=True)
+    with tapped(document, wanted) as path:
+        outcome = run([Job(path, (feed,), tuple(wanted))], timeout=timeout)[0]
     if outcome.outputs is None:
         cause = f"onnxruntime can't run it to observe its sizes: {outcome.error}"
         raise InputError(document.path or "the model", cause, "leave --observe out")
@@ -75,18 +61,3 @@ def observed_shapes(
 
 def _unknown(site: PaddingSite) -> bool:
     return site.has_unknown_size and not site.scope
-
-
-def with_outputs(document: OnnxDocument, names: list[str]) -> RewrittenOnnx:
-    """Return the model with further tensors as outputs."""
-    buffer = document.buffer()
-    number = field_number(GraphProto, "output")
-    place = Locator(buffer).container((("graph",),))
-    present = {value.name for value in document.model.graph.output}
-    content = tuple(
-        encode_message(number, ValueInfoProto(name=name).SerializeToString())
-        for name in names
-        if name not in present
-    )
-    splice = Splice(place.end, place.end, content, place)
-    return RewrittenOnnx(document, spliced(0, len(buffer), [splice]))

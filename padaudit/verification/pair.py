@@ -1,37 +1,54 @@
-"""Any two models against each other: ONNX or Keras, on the same inputs."""
+"""Any two models against each other, ONNX or Keras, on the same inputs."""
 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
-from padaudit.errors import InputError, UsageError
-from padaudit.formats.detect import read_document
-from padaudit.formats.document import Document
-from padaudit.formats.keras.engine import require, run_keras
-from padaudit.formats.onnx.document import read_onnx
+from padaudit.compare.engine import run_model, specs_of
+from padaudit.compare.feeds import Link, as_port, links
 from padaudit.formats.shape_options import InputShapes
-from padaudit.verification.evidence import Verification
-from padaudit.verification.inputs import InputSpec, generate, open_sizes
+from padaudit.rewriting.run import Loaded, load
+from padaudit.verification.compare import merge
+from padaudit.verification.evidence import Evidence, Status, Verification
+from padaudit.verification.explicit_form import Runnable, runnable
+from padaudit.verification.inputs import NoValuesError, generate, open_sizes
 from padaudit.verification.keras_level import SOURCE_RTOL
+from padaudit.verification.locate import Located, locate
 from padaudit.verification.model_level import (
     KINDS,
     SEED,
-    ModelPair,
+    Feed,
     Tolerance,
-    compare_models,
-    input_specs,
+    run_each,
+    setup_of,
 )
-from padaudit.verification.runner import Array
+from padaudit.verification.outputs import OutputMatch, matched
+from padaudit.verification.runner import DEFAULT_TIMEOUT, Array
+from padaudit.verification.samples import from_file
+
+_BASES: Final = ((32, 33, 47), (64,))
+"""Sizes to run models of open size at; networks with skip connections want powers of two."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Runnable:
-    """A model as onnxruntime gets it, and its inputs."""
+class Limits:
+    """What one run of a model may take: seconds, and MiB of memory (None: as much as it wants)."""
 
-    model: Path
-    specs: list[InputSpec]
+    timeout: float = DEFAULT_TIMEOUT
+    memory_mb: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """The outputs of a model per set of inputs (None where it did not run), and what ran it."""
+
+    outputs: list[tuple[Array, ...] | None]
+    runtime: str
+    error: str = ""
 
 
 def verify_files(
@@ -39,73 +56,210 @@ def verify_files(
     second: Path,
     input_shapes: InputShapes,
     tolerance: Tolerance | None = None,
-    timeout: float = 600.0,
+    limits: Limits = Limits(),
+    inputs: Path | None = None,
 ) -> Verification:
-    """Compare two model files on random, border and constant inputs.
+    """Compare two model files on random, border and constant inputs, or on the user's own.
+
+    ONNX models run in onnxruntime, with their padding made explicit (and that proven) where
+    onnxruntime is known to miscompute or refuse it; Keras models run in Keras. Inputs are
+    matched by name, by order, by shape; outputs too; NHWC against NCHW is found out.
 
     Parameters
     ----------
     first, second : Path
-        Keras or ONNX files; Keras models are translated with tf2onnx.
+        Keras or ONNX files.
     input_shapes : InputShapes
-        Sizes that the user fixes.
+        Sizes of the first model's inputs that the user fixes.
     tolerance : Tolerance, optional
-        Exact for two models of one format by default, else `SOURCE_RTOL`.
-    timeout : float
-        Seconds for one run.
+        Exact for two models of one format by default, else `SOURCE_RTOL` of the largest
+        magnitude of an output.
+    limits : Limits
+        What one run may take.
+    inputs : Path, optional
+        A ``.npz`` file of arrays by the names of the first model's inputs.
 
     Raises
     ------
     InputError
-        If a file can't be read or translated, or their inputs do not fit together.
-    MissingDependencyError
-        If a Keras model is given and the packages to translate it are missing.
+        If a file can't be read.
+    UsageError
+        If the models' inputs do not fit together.
     """
-    documents = [read_document(first), read_document(second)]
+    models = load(first, input_shapes), load(second, InputShapes())
+    try:
+        specs = specs_of(models[0], input_shapes), specs_of(models[1], InputShapes())
+        ways = links(*specs)
+        tries = _tries(ways[0], inputs)
+    except NoValuesError as error:
+        return Verification(Status.UNVERIFIED, reason=str(error))
     if tolerance is None:
-        same = len({document.format.split("-")[0] for document in documents}) == 1
-        tolerance = Tolerance() if same else Tolerance(SOURCE_RTOL, SOURCE_RTOL)
+        same = len({model.document.format.split("-")[0] for model in models}) == 1
+        tolerance = Tolerance() if same else Tolerance(SOURCE_RTOL, scaled=True)
     with tempfile.TemporaryDirectory(prefix="padaudit-") as name:
-        pair = [
-            _runnable(path, document, Path(name) / str(index), input_shapes, timeout)
-            for index, (path, document) in enumerate(zip((first, second), documents, strict=True))
+        forms = []
+        for place, model in enumerate(models):
+            scratch = Path(name) / str(place)
+            scratch.mkdir()
+            form = runnable(model, scratch, limits.timeout)
+            if isinstance(form, str):
+                return Verification(Status.UNVERIFIED, reason=form)
+            forms.append(form)
+        comparison = _Comparison(models, (forms[0], forms[1]), tolerance, limits)
+        return comparison.verdict(ways, tries)
+
+
+def _tries(way: Sequence[Link], inputs: Path | None) -> list[list[Feed]]:
+    """Return sets of inputs for the first model, in the order in which they are to be tried."""
+    narrowed = [link.narrowed() for link in way]
+    if inputs is not None:
+        return [list(from_file(inputs, narrowed).feeds)]
+    made: list[list[Feed]] = []
+    for base in _BASES:
+        sizes = open_sizes(narrowed, base)
+        feeds: list[Feed] = [
+            generate(narrowed, kind, SEED, assigned) for assigned in sizes for kind in KINDS
         ]
-        feeds = _feeds(pair, second)
-        return compare_models(
-            ModelPair(pair[0].model, pair[1].model), feeds, tolerance, timeout, by_position=True
+        made.append(feeds)
+        if not any(sizes):
+            break
+    return made
+
+
+@dataclass(frozen=True, slots=True)
+class _Comparison:
+    """Two models, as they are and as they run."""
+
+    models: tuple[Loaded, Loaded]
+    forms: tuple[Runnable, Runnable]
+    tolerance: Tolerance
+    limits: Limits
+
+    def verdict(self, ways: Sequence[Sequence[Link]], tries: Sequence[list[Feed]]) -> Verification:
+        """Run both models; of several ways to feed the second, the one that fits best counts."""
+        ours, feeds = self._first(tries)
+        if not any(ours.outputs):
+            return self._unverified(self._failed(0, ours.error))
+        best: Verification | None = None
+        for way in ways:
+            given: list[Feed] = [as_port(way, feed) for feed in feeds]
+            theirs = self._run(1, given)
+            found = self._compared(ours, theirs, feeds, given)
+            if best is None or _rank(found) < _rank(best):
+                best = found
+            if best.status is Status.EQUIVALENT:
+                break
+        return best or self._unverified("the first model has no inputs")
+
+    def _first(self, tries: Sequence[list[Feed]]) -> tuple[_Run, list[Feed]]:
+        for feeds in tries:
+            ours = self._run(0, feeds)
+            if any(ours.outputs):
+                break
+        return ours, feeds
+
+    def _run(self, side: int, feeds: Sequence[Feed]) -> _Run:
+        model, form = self.models[side], self.forms[side]
+        if model.document.format != "onnx":
+            given = [dict(feed) for feed in feeds]
+            ran = run_model(model, given, form.scratch, self.limits.timeout)
+            if ran.outputs is None:
+                return _Run([None] * len(feeds), ran.runtime, ran.error)
+            return _Run([tuple(values) for values in ran.outputs], ran.runtime)
+        outcomes = run_each(form.path, feeds, self.limits.timeout, self.limits.memory_mb)
+        errors = [outcome.error for outcome in outcomes if outcome.error]
+        outputs = [outcome.outputs[0] if outcome.outputs else None for outcome in outcomes]
+        return _Run(outputs, outcomes[0].runtime, errors[0] if errors else "")
+
+    def _compared(
+        self, ours: _Run, theirs: _Run, feeds: Sequence[Feed], given: Sequence[Feed]
+    ) -> Verification:
+        both = [
+            place
+            for place, pair in enumerate(zip(ours.outputs, theirs.outputs, strict=True))
+            if pair[0] is not None and pair[1] is not None
+        ]
+        if not both:
+            return self._unverified(self._failed(1, theirs.error))
+        results = [[run.outputs[place] or () for place in both] for run in (ours, theirs)]
+        names = self._output_names(0), self._output_names(1)
+        matches = matched(names, results[0], results[1], self.tolerance)
+        if isinstance(matches, str):
+            return Verification(Status.DIFFERENT, (), None, matches, self._notes())
+        missed = [
+            self._failed(side, run.error)
+            for side, run in enumerate((ours, theirs))
+            if len([item for item in run.outputs if item is not None]) < len(feeds)
+        ]
+        evidence = self._evidence(matches, (ours, theirs), [feeds[place] for place in both])
+        notes = (*self._notes(), *missed)
+        worst = next((item for item in matches if not item.equal), None)
+        if worst is None:
+            return Verification(Status.EQUIVALENT, (evidence,), not_covered=notes)
+        first = next(place for place, item in enumerate(worst.found) if not item.equal)
+        place = both[min(first, len(both) - 1)]
+        located = locate(
+            self.models, self.forms, (feeds[place], given[place]), self.tolerance, self.limits
+        )
+        return self._different(worst, located, evidence, notes)
+
+    def _different(
+        self,
+        worst: OutputMatch,
+        located: Located,
+        evidence: Evidence,
+        notes: tuple[str, ...],
+    ) -> Verification:
+        output = self._output_names(0)[worst.ours]
+        difference = merge(worst.found)
+        reason = f"output '{output}' differs: {difference.reason}"
+        site = located.site
+        if site is None:
+            return Verification(
+                Status.DIFFERENT, (evidence,), output, reason, (*notes, located.reason)
+            )
+        other = f" ('{site.other}' in the second model)" if site.other != site.id else ""
+        reason = f"{reason}; the first padded operator that differs is '{site.id}'{other}"
+        return Verification(
+            Status.DIFFERENT,
+            (evidence,),
+            site.id,
+            f"{reason}: {site.reason}",
+            notes,
+            site.where,
+        )
+
+    def _output_names(self, side: int) -> list[str]:
+        return [name.split(":")[0] for name in self.models[side].graph.outputs]
+
+    def _failed(self, side: int, error: str) -> str:
+        return f"{self.models[side].document.path} could not be run: {error}"
+
+    def _notes(self) -> tuple[str, ...]:
+        return tuple(form.note for form in self.forms if form.note)
+
+    def _unverified(self, reason: str) -> Verification:
+        return Verification(Status.UNVERIFIED, (), None, reason, self._notes())
+
+    def _evidence(
+        self, matches: Sequence[OutputMatch], runs: tuple[_Run, _Run], feeds: Sequence[Feed]
+    ) -> Evidence:
+        total = merge(item for match in matches for item in match.found)
+        runtimes = dict.fromkeys(run.runtime for run in runs)
+        counts = {"inputs": len(feeds), "outputs": len(matches)}
+        moved = any(match.order and list(match.order) != sorted(match.order) for match in matches)
+        layout = ", outputs in another layout" if moved else ""
+        return Evidence(
+            "model",
+            " and ".join(runtimes),
+            total.max_abs,
+            total.max_ulp,
+            counts,
+            f"both models whole, graph optimisations off{layout}, {self.tolerance}",
+            setup_of(feeds, self.tolerance),
         )
 
 
-def _runnable(
-    path: Path, document: Document, scratch: Path, input_shapes: InputShapes, timeout: float
-) -> _Runnable:
-    model = path
-    if document.format != "onnx":
-        require(f"running {path}")
-        scratch.mkdir()
-        result = run_keras([path], [], scratch, timeout=timeout, predict=False)[0]
-        if result.onnx is None:
-            raise InputError(path, result.errors[0], "rewrite it to ONNX where that works")
-        model = result.onnx
-    return _Runnable(model, input_specs(read_onnx(model).model, input_shapes))
-
-
-def _feeds(pair: list[_Runnable], second: Path) -> list[tuple[dict[str, Array], dict[str, Array]]]:
-    """Make inputs for the first model, and hand the same ones to the second by position."""
-    ours, theirs = (runnable.specs for runnable in pair)
-    ranks = [[len(spec.shape) for spec in specs] for specs in (ours, theirs)]
-    if ranks[0] != ranks[1]:
-        raise UsageError(
-            f"{second}: its inputs have {ranks[1]} axes, those of the first model {ranks[0]}"
-        )
-    fixed = [_narrowed(*specs) for specs in zip(ours, theirs, strict=True)]
-    names = [spec.name for spec in theirs]
-    made = [generate(fixed, kind, SEED, sizes) for sizes in open_sizes(fixed) for kind in KINDS]
-    return [(feed, dict(zip(names, feed.values(), strict=True))) for feed in made]
-
-
-def _narrowed(ours: InputSpec, theirs: InputSpec) -> InputSpec:
-    """An axis that is open in one model takes the other's size."""
-    axes = zip(ours.shape, theirs.shape, strict=True)
-    shape = tuple(a if isinstance(a, int) else b for a, b in axes)
-    return InputSpec(ours.name, ours.dtype, shape)
+def _rank(found: Verification) -> tuple[int, float]:
+    order = (Status.EQUIVALENT, Status.DIFFERENT, Status.UNVERIFIED)
+    return order.index(found.status), found.max_abs

@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -124,7 +124,15 @@ def run(
             write_record(folder / JOB_FILE, JobFile(pending, threads, memory_mb))
             ending = _run_worker(folder, pending, timeout)
             outcomes += _collect(folder, pending, ending)
-    return outcomes
+    return [_with_limit(outcome, memory_mb) for outcome in outcomes]
+
+
+def _with_limit(outcome: RunOutcome, memory_mb: int | None) -> RunOutcome:
+    """Name the memory limit where it may be what ended a run."""
+    error = outcome.error or ""
+    if memory_mb is None or not (outcome.crashed or error.endswith("out of memory")):
+        return outcome
+    return replace(outcome, error=f"{error} (the limit is {memory_mb} MiB)")
 
 
 @contextmanager

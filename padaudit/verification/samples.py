@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from padaudit.errors import InputError, UsageError
-from padaudit.verification.inputs import InputSpec, generate, open_sizes
+from padaudit.verification.inputs import InputSpec, element_type, generate, open_sizes
 
 Array = NDArray[Any]
 LABELS: Final = "y"
@@ -122,7 +122,7 @@ def _fitting(path: Path, array: Array, spec: InputSpec) -> Array:
     if not fits:
         cause = f"its array for '{spec.name}' has the shape {array.shape}, the input {spec.shape}"
         raise InputError(path, cause, "give samples as the model takes them")
-    return array.astype(np.dtype(spec.dtype))
+    return array.astype(element_type(spec.dtype))
 
 
 def _chunks(

@@ -150,9 +150,16 @@ def _result(onnxruntime: Any, folder: Path, job: JobRecord, threads: int) -> Res
     try:
         return ResultRecord(_run_job(onnxruntime, folder, job, threads))
     except MemoryError:
-        return ResultRecord([], "onnxruntime ran out of memory")
+        return ResultRecord([], _OUT_OF_MEMORY)
     except Exception as error:
-        return ResultRecord([], str(error).strip() or type(error).__name__)
+        text = str(error).strip() or type(error).__name__
+        starved = any(sign in text for sign in _SIGNS_OF_STARVATION)
+        return ResultRecord([], _OUT_OF_MEMORY if starved else text)
+
+
+_OUT_OF_MEMORY: Final = "onnxruntime ran out of memory"
+_SIGNS_OF_STARVATION: Final = ("Failed to allocate memory", "bad_alloc", "Cannot allocate memory")
+"""What onnxruntime's own errors say then."""
 
 
 def _run_job(onnxruntime: Any, folder: Path, job: JobRecord, threads: int) -> list[str]:

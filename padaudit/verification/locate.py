@@ -1,0 +1,117 @@
+"""From outputs that differ to the padded operator where two models part."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from padaudit.compare.align import align
+from padaudit.compare.engine import specs_of
+from padaudit.compare.units import units_of
+from padaudit.formats.keras.engine import missing_package, run_keras
+from padaudit.formats.shape_options import InputShapes
+from padaudit.verification.differing_site import DifferingSite, SiteMatch, first_differing
+from padaudit.verification.model_level import Feed, FeedPair, Tolerance
+
+if TYPE_CHECKING:
+    from padaudit.ir.site import PaddingSite
+    from padaudit.rewriting.run import Loaded
+    from padaudit.verification.explicit_form import Runnable
+    from padaudit.verification.pair import Limits
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """The first differing operator, or why there is none to name."""
+
+    site: DifferingSite | None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _InOnnx:
+    """A model in ONNX, its inputs, and where the operators of the given model are in it."""
+
+    model: Loaded
+    feed: Feed
+    sites: Mapping[str, PaddingSite]
+
+
+def locate(
+    models: tuple[Loaded, Loaded],
+    forms: tuple[Runnable, Runnable],
+    feed: FeedPair,
+    tolerance: Tolerance,
+    limits: Limits,
+) -> Located:
+    """Name the first padded operator of two models whose output differs.
+
+    Operators are paired by weights, neighbours and order (`padaudit.compare.align`); Keras
+    models are translated for this, as their inner outputs can be fetched in onnxruntime.
+
+    Parameters
+    ----------
+    models : tuple of Loaded
+        The models.
+    forms : tuple of Runnable
+        What of them runs.
+    feed : tuple of Mapping
+        Inputs on which they differ.
+    tolerance : Tolerance
+        How far apart outputs may be.
+    limits : Limits
+        What one run may take.
+    """
+    inside = []
+    for form, values in zip(forms, feed, strict=True):
+        found = _in_onnx(form, values, limits.timeout)
+        if isinstance(found, str):
+            return Located(None, f"the first differing operator was not looked for: {found}")
+        inside.append(found)
+    alignment = align(units_of(models[0]), units_of(models[1]))
+    matches = [
+        SiteMatch(ours.id, theirs.id, inside[0].sites[ours.id], inside[1].sites[theirs.id])
+        for ours, theirs in alignment.pairs
+        if ours.id in inside[0].sites and theirs.id in inside[1].sites
+        if not (_cropped(ours.behind) or _cropped(theirs.behind))
+    ]
+    site = first_differing(
+        matches,
+        (inside[0].model, inside[1].model),
+        (inside[0].feed, inside[1].feed),
+        tolerance,
+        timeout=limits.timeout,
+        memory_mb=limits.memory_mb,
+    )
+    count = len(matches)
+    reason = "" if site else f"none of the {count} padded operators that both models have differs"
+    return Located(site, reason)
+
+
+def _in_onnx(form: Runnable, feed: Feed, timeout: float) -> _InOnnx | str:
+    model = form.model
+    if model.document.format == "onnx":
+        return _InOnnx(model, feed, {site.id: site for site in model.sites})
+    from padaudit.rewriting.run import load
+
+    package = missing_package()
+    if package is not None:
+        return f"{package} is not installed"
+    folder = form.scratch / "translated"
+    folder.mkdir()
+    path = Path(model.document.path or folder)
+    result = run_keras([path], [], folder, timeout=timeout, predict=False)[0]
+    if result.onnx is None:
+        return result.errors[0] if result.errors else "it has no translation"
+    translated = load(result.onnx, InputShapes())
+    names = [spec.name for spec in specs_of(translated, InputShapes())]
+    renamed = dict(zip(names, feed.values(), strict=True))
+    alignment = align(units_of(model), units_of(translated))
+    sites = {ours.id: theirs.site for ours, theirs in alignment.pairs if not ours.part}
+    return _InOnnx(translated, renamed, sites)
+
+
+def _cropped(behind: tuple[tuple[int, int], ...]) -> bool:
+    return any(map(any, behind))

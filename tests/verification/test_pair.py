@@ -1,0 +1,366 @@
+"""Any two models: inputs and outputs matched, differences named and mapped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from padaudit.errors import UsageError
+from padaudit.formats.shape_options import InputShapes
+from padaudit.verification.evidence import Status, Verification
+from padaudit.verification.pair import Limits, verify_files
+
+FLOAT = TensorProto.FLOAT
+RNG = np.random.default_rng(7)
+KERNELS = [RNG.integers(-3, 4, (4, 3, 3, 5)), RNG.integers(-3, 4, (5, 4, 2, 3))]
+
+
+def conv(name: str, data: str, weight: str, output: str, **how: Any) -> onnx.NodeProto:
+    return helper.make_node("Conv", [data, weight], [output], name=name, **how)
+
+
+def save(
+    path: Path,
+    nodes: list[onnx.NodeProto],
+    inputs: dict[str, list[Any]],
+    outputs: list[str],
+    weights: dict[str, Any] | None = None,
+    kind: int = FLOAT,
+) -> Path:
+    stored = {"w0": KERNELS[0], "w1": KERNELS[1]} if weights is None else weights
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info(name, kind, shape) for name, shape in inputs.items()],
+        [onnx.ValueInfoProto(name=name) for name in outputs],
+        [
+            numpy_helper.from_array(np.asarray(value, np.float32), name)
+            for name, value in stored.items()
+        ],
+    )
+    for output in graph.output:
+        output.type.tensor_type.elem_type = kind
+    opsets = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), path)
+    return path
+
+
+def two_convs(path: Path, second: dict[str, Any], first: dict[str, Any] | None = None) -> Path:
+    """Two strided convolutions of a 3 x 10 x 13 image, named the same in every model."""
+    nodes = [
+        conv("one", "x", "w0", "a", strides=[2, 3], **(first or {"auto_pad": "SAME_UPPER"})),
+        helper.make_node("Relu", ["a"], ["b"]),
+        conv("two", "b", "w1", "y", **second),
+    ]
+    return save(path, nodes, {"x": [1, 3, 10, 13]}, ["y"])
+
+
+def compared(first: Path, second: Path, **how: Any) -> Verification:
+    return verify_files(first, second, InputShapes(), **how)
+
+
+def test_the_first_differing_site_is_named_with_its_error_map(tmp_path: Path) -> None:
+    right = two_convs(tmp_path / "a.onnx", {"auto_pad": "SAME_UPPER"})
+    # Kernel 2 x 3 at stride 1: SAME_UPPER is 0 and 1 on the first axis, so this moves all rows.
+    wrong = two_convs(tmp_path / "b.onnx", {"pads": [1, 1, 0, 1]})
+    found = compared(right, wrong)
+    assert (found.status, found.first_difference) == (Status.DIFFERENT, "two")
+    assert found.error_map is not None
+    assert found.error_map.shape == (1, 5, 5, 5)
+    assert found.error_map.extent[0][0] == 0
+    assert "'two'" in found.reason
+
+
+def test_an_early_difference_is_named_before_what_follows_from_it(tmp_path: Path) -> None:
+    right = two_convs(tmp_path / "a.onnx", {"auto_pad": "SAME_UPPER"})
+    # Height 10, kernel 3, stride 2: 0 and 1; width 13, kernel 5, stride 3: 2 and 2.
+    lower = two_convs(tmp_path / "b.onnx", {"auto_pad": "SAME_UPPER"}, {"pads": [1, 2, 0, 2]})
+    assert compared(right, lower).first_difference == "one"
+    same = two_convs(tmp_path / "c.onnx", {"pads": [0, 1, 1, 1]}, {"pads": [0, 2, 1, 2]})
+    found = compared(right, same)
+    assert (found.status, found.max_abs) == (Status.EQUIVALENT, 0.0)
+
+
+def test_a_difference_at_the_last_column_only_is_mapped_there(tmp_path: Path) -> None:
+    size, kernel = (6, 7), [3, 2]
+    weights = {"w": np.arange(1, 7).reshape(1, 1, *kernel)}
+    paths = []
+    for name, width in (("a", 7), ("b", 6)):
+        # The second model zeroes the last column first.
+        mask = np.ones((1, 1, *size))
+        mask[..., width:] = 0
+        nodes = [
+            helper.make_node("Mul", ["x", "mask"], ["m"]),
+            conv("only", "m", "w", "y", pads=[1, 0, 1, 0]),
+        ]
+        paths.append(
+            save(
+                tmp_path / f"{name}.onnx",
+                nodes,
+                {"x": [1, 1, *size]},
+                ["y"],
+                {**weights, "mask": mask},
+            )
+        )
+    where = compared(*paths).error_map
+    assert where is not None
+    assert where.extent == ((0, 5), (5, 5))
+    assert (where.corner, where.interior) == (0.5, 0.0)
+
+
+def test_inputs_are_matched_by_name_and_outputs_in_any_order(tmp_path: Path) -> None:
+    shapes = {"x": [1, 2, 5, 6], "z": [1, 2, 5, 6]}
+    nodes = [
+        helper.make_node("Sub", ["x", "z"], ["d"], name="sub"),
+        helper.make_node("Mul", ["x", "x"], ["s"], name="square"),
+    ]
+    first = save(tmp_path / "a.onnx", nodes, shapes, ["d", "s"], {})
+    swapped = dict(reversed(shapes.items()))
+    second = save(tmp_path / "b.onnx", nodes, swapped, ["s", "d"], {})
+    assert compared(first, second).status is Status.EQUIVALENT
+    renamed = [
+        helper.make_node("Sub", ["p", "q"], ["e"], name="sub"),
+        helper.make_node("Mul", ["p", "p"], ["t"], name="square"),
+    ]
+    named = {"p": shapes["x"], "q": shapes["z"]}
+    by_order = save(tmp_path / "c.onnx", renamed, named, ["e", "t"], {})
+    assert compared(first, by_order).status is Status.EQUIVALENT
+    wrong_order = save(tmp_path / "d.onnx", renamed, dict(reversed(named.items())), ["e", "t"], {})
+    assert compared(first, wrong_order).status is Status.DIFFERENT
+
+
+def in_channels_last(path: Path, pads: list[int]) -> Path:
+    nodes = [
+        helper.make_node("Transpose", ["x"], ["t"], perm=[0, 3, 1, 2]),
+        conv("one", "t", "w0", "a", strides=[2, 3], pads=pads),
+        helper.make_node("Relu", ["a"], ["b"]),
+        conv("two", "b", "w1", "c", auto_pad="SAME_UPPER"),
+        helper.make_node("Transpose", ["c"], ["y"], perm=[0, 2, 3, 1]),
+    ]
+    return save(path, nodes, {"x": [1, 10, 13, 3]}, ["y"])
+
+
+def test_channels_last_against_channels_first_is_found_out(tmp_path: Path) -> None:
+    first = two_convs(tmp_path / "a.onnx", {"auto_pad": "SAME_UPPER"})
+    right = in_channels_last(tmp_path / "b.onnx", [0, 2, 1, 2])
+    found = compared(first, right)
+    assert (found.status, found.max_abs) == (Status.EQUIVALENT, 0.0)
+    assert "another layout" in found.evidence[0].detail
+    swapped = in_channels_last(tmp_path / "c.onnx", [2, 0, 2, 1])
+    wrong = compared(right, swapped)
+    assert (wrong.status, wrong.first_difference) == (Status.DIFFERENT, "one")
+
+
+def test_unequal_numbers_of_inputs_are_a_usage_error(tmp_path: Path) -> None:
+    one = save(tmp_path / "a.onnx", [helper.make_node("Neg", ["x"], ["y"])], {"x": [2]}, ["y"], {})
+    node = helper.make_node("Add", ["x", "z"], ["y"])
+    two = save(tmp_path / "b.onnx", [node], {"x": [2], "z": [2]}, ["y"], {})
+    with pytest.raises(UsageError, match="1 inputs and the port 2"):
+        compared(one, two)
+
+
+def test_the_users_inputs_decide_what_is_seen(tmp_path: Path) -> None:
+    relu = save(
+        tmp_path / "a.onnx", [helper.make_node("Relu", ["x"], ["y"])], {"x": ["N", 3]}, ["y"], {}
+    )
+    same = save(
+        tmp_path / "b.onnx",
+        [helper.make_node("Identity", ["x"], ["y"])],
+        {"x": ["N", 3]},
+        ["y"],
+        {},
+    )
+    assert compared(relu, same).status is Status.DIFFERENT
+    np.savez(tmp_path / "positive.npz", x=np.ones((70, 3), np.float32))
+    found = compared(relu, same, inputs=tmp_path / "positive.npz")
+    assert found.status is Status.EQUIVALENT
+    assert found.evidence[0].counts["inputs"] == 2
+    np.savez(tmp_path / "mixed.npz", x=np.float32([[1, 2, 3], [1, -2, 3]]))
+    assert compared(relu, same, inputs=tmp_path / "mixed.npz").status is Status.DIFFERENT
+
+
+def test_a_sequence_input_is_declined_with_a_reason(tmp_path: Path) -> None:
+    path = tmp_path / "sequence.onnx"
+    tensor = helper.make_tensor_type_proto(FLOAT, [2])
+    graph = helper.make_graph(
+        [helper.make_node("ConcatFromSequence", ["s"], ["y"], axis=0)],
+        "g",
+        [helper.make_value_info("s", helper.make_sequence_type_proto(tensor))],
+        [helper.make_tensor_value_info("y", FLOAT, [None])],
+    )
+    opsets = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), path)
+    found = compared(path, path)
+    assert found.status is Status.UNVERIFIED
+    assert found.reason == "input 's' is a sequence, and only tensors can be made up"
+
+
+@pytest.mark.parametrize("kind", ["BOOL", "STRING", "INT64", "UINT8", "DOUBLE", "FLOAT16"])
+def test_inputs_of_every_element_type_are_made_up(kind: str, tmp_path: Path) -> None:
+    code = getattr(TensorProto, kind)
+    nodes = {
+        "a": [helper.make_node("Identity", ["x"], ["y"])],
+        "b": [helper.make_node("Concat", ["x", "x"], ["y"], axis=1)],
+    }
+    paths = [
+        save(tmp_path / f"{name}.onnx", made, {"x": [2, 3]}, ["y"], {}, code)
+        for name, made in nodes.items()
+        for _ in [None]
+    ]
+    assert compared(paths[0], paths[0]).status is Status.EQUIVALENT
+    assert compared(*paths).status is Status.DIFFERENT
+
+
+def pool(path: Path, **how: Any) -> Path:
+    node = helper.make_node("MaxPool", ["x"], ["y"], name="pool", kernel_shape=[3, 2], **how)
+    return save(path, [node], {"x": [1, 8, 12, 9]}, ["y"], {})
+
+
+WRONG_IN_ONNXRUNTIME = {
+    # (original, the same by hand, the same shifted), kernel 3 x 2 and size 12 x 9.
+    "a dilated pool, which it miscomputes or dies on": (
+        {"auto_pad": "SAME_UPPER", "dilations": [2, 3]},
+        [2, 1, 2, 2],
+        [2, 2, 2, 1],
+    ),
+}
+
+
+def padded_pool(path: Path, pads: list[int]) -> Path:
+    nodes = [
+        helper.make_node("Pad", ["x", "pads", "least"], ["p"]),
+        helper.make_node(
+            "MaxPool", ["p"], ["y"], name="pool", kernel_shape=[3, 2], dilations=[2, 3]
+        ),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", FLOAT, [1, 8, 12, 9])],
+        [helper.make_tensor_value_info("y", FLOAT, None)],
+        [
+            numpy_helper.from_array(np.array([0, 0, *pads[:2], 0, 0, *pads[2:]]), "pads"),
+            numpy_helper.from_array(np.float32(-np.inf), "least"),
+        ],
+    )
+    opsets = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), path)
+    return path
+
+
+@pytest.mark.parametrize("case", WRONG_IN_ONNXRUNTIME)
+def test_a_pool_that_onnxruntime_gets_wrong_is_judged_rightly(case: str, tmp_path: Path) -> None:
+    how, right, shifted = WRONG_IN_ONNXRUNTIME[case]
+    original = pool(tmp_path / "a.onnx", **how)
+    same = compared(original, padded_pool(tmp_path / "b.onnx", right))
+    assert same.status is Status.EQUIVALENT
+    assert any("ignores the dilation of 'pool'" in note for note in same.not_covered)
+    other = compared(original, padded_pool(tmp_path / "c.onnx", shifted))
+    assert (other.status, other.first_difference) == (Status.DIFFERENT, "pool")
+
+
+@pytest.mark.parametrize(
+    ("how", "size", "right", "reason"),
+    [
+        (
+            {"auto_pad": "SAME_UPPER", "dilations": [2, 1]},
+            (9, 8),
+            {"pads": [2, 2, 2, 2], "dilations": [2, 1]},
+            "refuses auto_pad with the dilation",
+        ),
+        # Kernel 3 at stride 7, size 14: the windows fall 4 short, the first one starts at 0.
+        (
+            {"auto_pad": "SAME_UPPER", "strides": [7, 1]},
+            (14, 8),
+            {"pads": [0, 2, 0, 2], "strides": [7, 1]},
+            "misplaces the windows",
+        ),
+    ],
+    ids=["dilated", "kernel smaller than stride"],
+)
+def test_a_convolution_that_onnxruntime_gets_wrong_is_judged_rightly(
+    how: dict[str, Any], size: tuple[int, int], right: dict[str, Any], reason: str, tmp_path: Path
+) -> None:
+    paths = [
+        save(
+            tmp_path / f"{name}.onnx",
+            [conv("c", "x", "w0", "y", **given)],
+            {"x": [1, 3, *size]},
+            ["y"],
+            {"w0": KERNELS[0]},
+        )
+        for name, given in (("a", how), ("b", right))
+    ]
+    found = compared(*paths)
+    assert (found.status, found.max_abs) == (Status.EQUIVALENT, 0.0)
+    assert any(reason in note for note in found.not_covered)
+    pads = right["pads"]
+    moved = {**right, "pads": [pads[0], pads[1] + 1, pads[2], pads[3] - 1]}
+    wrong = save(
+        tmp_path / "c.onnx",
+        [conv("c", "x", "w0", "y", **moved)],
+        {"x": [1, 3, *size]},
+        ["y"],
+        {"w0": KERNELS[0]},
+    )
+    assert compared(paths[0], wrong).first_difference == "c"
+
+
+def test_a_memory_limit_ends_a_run_and_says_so(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Expand", ["x", "shape"], ["big"]),
+        helper.make_node("ReduceSum", ["big"], ["y"], keepdims=0),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", FLOAT, [1])],
+        [helper.make_tensor_value_info("y", FLOAT, [])],
+        [numpy_helper.from_array(np.array([1 << 30]), "shape")],
+    )
+    path = tmp_path / "big.onnx"
+    opsets = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), path)
+    found = compared(path, path, limits=Limits(120, 2048))
+    assert found.status is Status.UNVERIFIED
+    assert "ran out of memory (the limit is 2048 MiB)" in found.reason
+
+
+FIXTURES = Path(__file__).parents[2] / "fixtures"
+
+
+def shifted_onnx(path: Path) -> Path:
+    """Return the digits in ONNX, with one pad of ``wide`` moved from behind to before."""
+    model = onnx.load(FIXTURES / "digits.onnx")
+    moved = next(
+        attribute
+        for node in model.graph.node
+        for attribute in node.attribute
+        if attribute.name == "pads" and attribute.ints[0] != attribute.ints[2]
+    )
+    moved.ints[0], moved.ints[2] = moved.ints[2], moved.ints[0]
+    onnx.save(model, path)
+    return path
+
+
+def test_a_keras_model_is_compared_with_an_onnx_one(tmp_path: Path) -> None:
+    pytest.importorskip("tensorflow", reason="needs TensorFlow")
+    same = compared(FIXTURES / "digits.h5", FIXTURES / "digits.onnx")
+    assert same.status is Status.EQUIVALENT
+    assert 0 < same.max_abs < 1e-4
+    assert "rtol 0.0001 of the largest magnitude" in same.evidence[0].detail
+
+
+@pytest.mark.slow
+def test_the_layer_of_a_keras_model_that_a_port_gets_wrong_is_named(tmp_path: Path) -> None:
+    pytest.importorskip("tensorflow", reason="needs TensorFlow")
+    wrong = compared(FIXTURES / "digits.h5", shifted_onnx(tmp_path / "wrong.onnx"))
+    assert wrong.status is Status.DIFFERENT
+
+    assert wrong.first_difference == "wide"
+    assert wrong.error_map is not None
