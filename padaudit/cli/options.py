@@ -97,3 +97,13 @@ def memory_option(command: Command) -> Command:
         metavar="MIB",
         help="How much memory one run of a model in onnxruntime may take (POSIX).",
     )(command)
+
+
+def evidence_option(command: Command) -> Command:
+    """Add ``--evidence``."""
+    return click.option(
+        "--evidence",
+        type=click.Path(path_type=Path),
+        metavar="FILE.json",
+        help="Write an audit trail: hashes, versions, seeds, sizes, tolerances, all figures.",
+    )(command)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from padaudit.cli.clicks import click
 from padaudit.cli.config import load_config
@@ -12,7 +12,9 @@ from padaudit.cli.options import (
     architecture_option,
     assume_option,
     engine_option,
+    evidence_option,
     input_shape_option,
+    memory_option,
     sizes,
     timeout_option,
 )
@@ -92,6 +94,8 @@ if TYPE_CHECKING:
 @assume_option
 @engine_option
 @timeout_option
+@memory_option
+@evidence_option
 def rewrite(model: Path, **options: Any) -> int:
     """Write MODEL with its implicit padding made explicit, and prove that nothing else changed.
 
@@ -119,15 +123,31 @@ def rewrite(model: Path, **options: Any) -> int:
         options["architecture"],
         layout=options["layout"],
         trust_model=options["trust_model"],
+        memory_mb=options["memory_limit"],
     )
     how.validate()
     target = _target(how.definition(model), options["output"], options["in_place"])
     as_json = options["output_format"] == "json"
     if options["diff"]:
         return _show_plan(model, target, how, as_json)
+    from padaudit.report.audit_trail import check_evidence_path, rewrite_evidence, write_evidence
+
+    evidence: Path | None = options["evidence"]
+    check_evidence_path(evidence, [model, target])
     with progress(f"Rewriting and proving {model}"):
         result = rewrite_file(model, target, how)
+    if evidence is not None:
+        asked = {key: options[key] for key in _RECORDED}
+        write_evidence(evidence, rewrite_evidence(result, asked))
     return _report(result, how, as_json, options["verbose"])
+
+
+_RECORDED: Final = (
+    *("style", "verify", "families", "hoist", "freeze", "observe", "opset", "open_sizes"),
+    *("layout", "trust_model"),
+    *("allow_unverified", "input_shape", "timeout", "memory_limit"),
+)
+"""The options that an audit trail tells."""
 
 
 def _target(model: Path, output: Path | None, in_place: bool) -> Path:

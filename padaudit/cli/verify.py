@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from padaudit.cli.clicks import click
 from padaudit.cli.console import deliver, progress, show
-from padaudit.cli.options import input_shape_option, memory_option, timeout_option
+from padaudit.cli.options import (
+    evidence_option,
+    input_shape_option,
+    memory_option,
+    timeout_option,
+)
 from padaudit.cli.what_if import show_what_if, what_if_options
 from padaudit.errors import UsageError
 from padaudit.formats.shape_options import parse_input_shapes
@@ -24,6 +29,7 @@ from padaudit.verification.evidence import Status
 @input_shape_option
 @timeout_option
 @memory_option
+@evidence_option
 def verify(a: Path, b: Path | None, **options: Any) -> int:
     """Run two models on the same inputs, and compare all of their outputs.
 
@@ -41,6 +47,7 @@ def verify(a: Path, b: Path | None, **options: Any) -> int:
         raise UsageError("verify compares two models: padaudit verify A B (or A --what-if ...)")
     if options["site"] is not None:
         raise UsageError("--site goes with --what-if")
+    from padaudit.report.audit_trail import check_evidence_path, verify_evidence, write_evidence
     from padaudit.verification.model_level import Tolerance
     from padaudit.verification.pair import Limits, verify_files
 
@@ -48,9 +55,14 @@ def verify(a: Path, b: Path | None, **options: Any) -> int:
     if options["rtol"] is not None or options["atol"] is not None:
         tolerance = Tolerance(options["rtol"] or 0.0, options["atol"] or 0.0)
     limits = Limits(options["timeout"], options["memory_limit"])
+    evidence: Path | None = options["evidence"]
+    check_evidence_path(evidence, [a, b])
     shapes = parse_input_shapes(options["input_shape"])
     with progress(f"Running {a} and {b}"):
         verdict = verify_files(a, b, shapes, tolerance, limits, options["inputs"])
+    if evidence is not None:
+        asked = {key: options[key] for key in _RECORDED}
+        write_evidence(evidence, verify_evidence(a, b, verdict, asked, options["inputs"]))
     if options["output_format"] == "json":
         from padaudit.report.jsonable import dumps, verify_json
 
@@ -60,3 +72,7 @@ def verify(a: Path, b: Path | None, **options: Any) -> int:
 
         show(verification_lines(verdict))
     return 0 if verdict.status is Status.EQUIVALENT else 1
+
+
+_RECORDED: Final = ("rtol", "atol", "input_shape", "timeout", "memory_limit")
+"""The options that an audit trail tells."""

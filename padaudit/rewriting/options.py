@@ -53,6 +53,8 @@ class Options:
         ``nhwc``, ``nchw`` or ``keep``: where images have their channels (Keras to ONNX).
     trust_model : bool
         Whether Keras may run code that the model brings with it (tf-keras loads it).
+    memory_mb : int or None
+        Memory of each run in onnxruntime, in MiB.
     """
 
     style: str = AUTO
@@ -75,6 +77,7 @@ class Options:
 
     layout: str = "keep"
     trust_model: bool = False
+    memory_mb: int | None = None
 
     @property
     def wishes(self) -> Wishes:

@@ -237,6 +237,14 @@ KINDS: Final[dict[str, FloatMaker]] = {
 }
 """How floating-point inputs of each kind are made."""
 
+DESCRIPTIONS: Final = {
+    "random": "normal deviates; integers over the range of 8 bits, wider ones 0 and 1",
+    "border": "impulses at all borders and corners and one in the middle, zero elsewhere",
+    "constant": "0.5 everywhere; integers 1",
+    "integer": "whole numbers from -4 to 4",
+}
+"""What inputs of each kind are, for people."""
+
 _INTEGER_RANGE: Final = {
     "int8": (-128, 127),
     "uint8": (0, 255),

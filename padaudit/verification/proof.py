@@ -17,6 +17,7 @@ from padaudit.ir.walk import graph_of_op
 from padaudit.verification.evidence import Evidence, Status, Verification
 from padaudit.verification.known_errors import onnxruntime_errs
 from padaudit.verification.model_level import (
+    Feed,
     FeedPair,
     ModelPair,
     Tolerance,
@@ -57,7 +58,7 @@ def prove_rewrite(model: Loaded, written: Path, plan: Plan, options: Options) ->
     rewritten = load(written, options.input_shapes)
     levels = [prove_definition(model, rewritten, plan)]
     if levels[-1].status is Status.EQUIVALENT:
-        levels.append(prove_site_level(model, rewritten, plan, options.timeout))
+        levels.append(prove_site_level(model, rewritten, plan, options.timeout, options.memory_mb))
     if options.verify != "site" and levels[-1].status is not Status.DIFFERENT:
         levels.append(_whole_model(model, written, options))
     verdict = join(levels, obligatory="model" if options.verify == "model" else None)
@@ -112,11 +113,13 @@ def _resized(before: Sequence[Dim], after: Sequence[Dim]) -> bool:
     return any(isinstance(a, int) and isinstance(b, int) and a != b for a, b in pairs)
 
 
-def prove_site_level(model: Loaded, rewritten: Loaded, plan: Plan, timeout: float) -> Verification:
+def prove_site_level(
+    model: Loaded, rewritten: Loaded, plan: Plan, timeout: float, memory_mb: int | None = None
+) -> Verification:
     """Run level 1 on all sites of a plan."""
     after = {site.id: site for site in rewritten.sites}
     pairs = [SitePair(edit.site, after[edit.site.id], edit) for edit in plan.edits]
-    return prove_sites(pairs, _side(model), _side(rewritten), timeout)
+    return prove_sites(pairs, _side(model), _side(rewritten), timeout, memory_mb)
 
 
 def _side(model: Loaded) -> Side:
@@ -187,8 +190,34 @@ def _onnx_models(model: Loaded, written: Path, options: Options) -> Verification
         return Verification(Status.UNVERIFIED, reason=str(error))
     if isinstance(document.source, mmap.mmap) and document.path is not None:  # type: ignore[attr-defined]
         pair = ModelPair(document.path, written)
-        return compare_models(pair, same_feeds(feeds), EXACT, options.timeout)
+        level = compare_models(pair, same_feeds(feeds), EXACT, options.timeout, options.memory_mb)
+        return with_first_site(level, model, written, feeds, options)
     return _converted_models(document, written, same_feeds(feeds), options)  # type: ignore[arg-type]
+
+
+def with_first_site(
+    level: Verification, model: Loaded, written: Path, feeds: Sequence[Feed], options: Options
+) -> Verification:
+    """Name the first site of an ONNX model whose output differs, where a level found that."""
+    if level.status is not Status.DIFFERENT or not level.evidence:
+        return level
+    from padaudit.rewriting.run import load
+    from padaudit.verification.differing_site import first_differing, same_sites
+
+    models = model, load(written, options.input_shapes)
+    for feed in feeds:
+        site = first_differing(
+            same_sites(models),
+            models,
+            (feed, feed),
+            EXACT,
+            timeout=options.timeout,
+            memory_mb=options.memory_mb,
+        )
+        if site is not None:
+            reason = f"{level.reason}; the first that differs is '{site.id}': {site.reason}"
+            return replace(level, first_difference=site.id, reason=reason, error_map=site.where)
+    return level
 
 
 def _converted_models(
@@ -202,12 +231,13 @@ def _converted_models(
     levels = []
     if not document.data_files:
         converted = ModelPair(bytes(document.buffer()[:]), written)
-        levels.append(compare_models(converted, feeds, EXACT, options.timeout))
+        levels.append(compare_models(converted, feeds, EXACT, options.timeout, options.memory_mb))
     if document.path is not None:
         from padaudit.verification.keras_level import SOURCE_RTOL
 
         pair, tolerance = ModelPair(document.path, written), Tolerance(rtol=SOURCE_RTOL)
-        levels.append(_as_source(compare_models(pair, feeds, tolerance, options.timeout)))
+        level = compare_models(pair, feeds, tolerance, options.timeout, options.memory_mb)
+        levels.append(_as_source(level))
     return join(levels)
 
 

@@ -35,6 +35,7 @@ from padaudit.verification.site_models import NoModelError, onnx_site_model
 MAX_AXIS: Final = 256
 MAX_ELEMENTS: Final = 1 << 24
 MAX_PRODUCT: Final = 64
+SEED: Final = 11
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,11 @@ class _Trial:
 
 
 def prove_sites(
-    pairs: Sequence[SitePair], before: Side, after: Side, timeout: float
+    pairs: Sequence[SitePair],
+    before: Side,
+    after: Side,
+    timeout: float,
+    memory_mb: int | None = None,
 ) -> Verification:
     """Prove every pair; sites of equal signature are proven once.
 
@@ -92,6 +97,8 @@ def prove_sites(
         The original and the rewritten model, whose own nodes are run.
     timeout : float
         Seconds for one trial.
+    memory_mb : int, optional
+        Memory of the process that runs them, in MiB.
     """
     trials: dict[Any, _Trial] = {}
     constants = (before.constants(), after.constants())
@@ -108,7 +115,8 @@ def prove_sites(
             return Verification(Status.DIFFERENT, (), pair.before.id, str(error))
         trials.setdefault(_signature(trial), trial)
     jobs = [job for trial in trials.values() for job in (trial.rewritten, trial.original) if job]
-    return _judge(list(trials.values()), iter(run(jobs, timeout=timeout)), len(pairs))
+    outcomes = iter(run(jobs, timeout=timeout, memory_mb=memory_mb))
+    return _judge(list(trials.values()), outcomes, len(pairs))
 
 
 def _judge(trials: Sequence[_Trial], outcomes: Iterator[RunOutcome], sites: int) -> Verification:
@@ -127,10 +135,10 @@ def _judge(trials: Sequence[_Trial], outcomes: Iterator[RunOutcome], sites: int)
         cases += len(trial.inputs)
         found.append(difference)
         if not difference.equal:
-            evidence = _evidence(runtime, sites, cases, len(trials), difference)
+            evidence = _evidence(runtime, sites, cases, trials, difference)
             reason = f"the rewritten form of '{site}' computes something else"
             return Verification(Status.DIFFERENT, (evidence,), site, reason)
-    evidence = _evidence(runtime, sites, cases, len(trials), merge(found))
+    evidence = _evidence(runtime, sites, cases, trials, merge(found))
     return Verification(Status.EQUIVALENT, (evidence,))
 
 
@@ -167,15 +175,28 @@ def _rounded(expected: Array, kit: Kit) -> Array:
     return expected.astype(np.float32).astype(np.float64) if kit.rtol else expected
 
 
-def _evidence(runtime: str, sites: int, cases: int, forms: int, difference: Difference) -> Evidence:
+def _evidence(
+    runtime: str, sites: int, cases: int, trials: Sequence[_Trial], difference: Difference
+) -> Evidence:
     return Evidence(
         "site",
         runtime,
         difference.max_abs,
         difference.max_ulp,
-        {"sites": sites, "forms": forms, "cases": cases},
+        {"sites": sites, "forms": len(trials), "cases": cases},
         "each operator alone, integer weights and inputs, against an independent numpy oracle",
+        {"seed": SEED, "forms": [_setup(trial) for trial in trials]},
     )
+
+
+def _setup(trial: _Trial) -> dict[str, Any]:
+    """Return what an audit trail has to know of a trial."""
+    return {
+        "site": trial.pair.before.id,
+        "input_shapes": [list(data.shape) for data in trial.inputs],
+        "tolerance": {"rtol": trial.kit.rtol, "atol": trial.kit.atol},
+        "original_run_too": trial.original is not None,
+    }
 
 
 def _trial(
@@ -197,7 +218,7 @@ def _trial(
         return _keras_trial(pair, window, sides, shapes)
     graphs = sides[0].graphs[id(site.op)], sides[1].graphs[id(pair.after.op)]
     kit = kit_of(pair.edit, window, graphs[0])
-    inputs = tuple(kit.make((1, kit.channels, *shape), 11) for shape in shapes)
+    inputs = tuple(kit.make((1, kit.channels, *shape), SEED) for shape in shapes)
     feeds = tuple({"x": _laid_out(site, data).astype(kit.dtype)} for data in inputs)
     padded = pair.edit.strategy in _WITH_PAD
     model = onnx_site_model(new, graphs[1], pair.after, kit, padded)
@@ -240,7 +261,7 @@ def _keras_trial(
     if site.family is Family.TRANSPOSED_CONV:
         behind = form_behind(sides[1].document, *places, after)
     kit = keras_kit(pair.edit, window)
-    inputs = tuple(kit.make((1, kit.channels, *shape), 11) for shape in shapes)
+    inputs = tuple(kit.make((1, kit.channels, *shape), SEED) for shape in shapes)
     feeds = tuple({"x": data.astype(np.float32)} for data in inputs)
     model = rewritten_site(after, window, kit, ahead, behind)
     judge = None

@@ -1,0 +1,146 @@
+"""The evidence of a verdict as a file (``padaudit.evidence/1``): what an audit asks for."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from padaudit import __version__
+from padaudit.errors import InputError, UsageError
+from padaudit.formats.atomic import staged
+from padaudit.formats.detect import read_document
+from padaudit.report.jsonable import dumps, error_map_json, verification_json
+from padaudit.verification.evidence import Verification
+from padaudit.verification.inputs import DESCRIPTIONS
+from padaudit.verification.model_level import KINDS, SEED
+
+if TYPE_CHECKING:
+    from padaudit.rewriting.run import RewriteResult
+
+EVIDENCE_SCHEMA: Final = "padaudit.evidence/1"
+_PACKAGES: Final = ("numpy", "onnx", "onnxruntime", "h5py")
+_KERAS_PACKAGES: Final = ("keras", "tensorflow", "tf_keras", "tf2onnx")
+
+
+def check_evidence_path(path: Path | None, models: Sequence[Path]) -> None:
+    """Refuse a file that can't be written, before anything is run.
+
+    Raises
+    ------
+    UsageError
+        If its folder does not exist, or it is one of the models.
+    """
+    if path is None:
+        return
+    if not path.absolute().parent.is_dir():
+        raise UsageError(f"--evidence {path}: there is no folder {path.absolute().parent}")
+    if path.is_dir():
+        raise UsageError(f"--evidence {path} is a folder; name a file")
+    if any(path.resolve() == model.resolve() for model in models):
+        raise UsageError(f"--evidence {path} is a model; write to another file")
+
+
+def verify_evidence(
+    first: Path,
+    second: Path,
+    verification: Verification,
+    options: Mapping[str, Any],
+    inputs: Path | None = None,
+) -> dict[str, Any]:
+    """Return the evidence of a comparison of two models."""
+    models = {"a": first, "b": second}
+    return _trail("verify", models, verification, options, inputs)
+
+
+def rewrite_evidence(result: RewriteResult, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the evidence of a rewrite; an output that was not written has no hash."""
+    from padaudit.report.jsonable import rewrite_json
+
+    models = {"input": result.source, "output": result.target if result.written else None}
+    trail = _trail("rewrite", models, result.verification, options, None)
+    told = rewrite_json(result)
+    return {**trail, **{key: told[key] for key in ("written", "rewritten", "kept")}}
+
+
+def write_evidence(path: Path, trail: Mapping[str, Any]) -> None:
+    """Write a file of evidence, whole or not at all.
+
+    Raises
+    ------
+    InputError
+        If it can't be written.
+    """
+    try:
+        with staged(path) as temporary:
+            temporary.write_text(dumps(trail) + "\n", "utf-8", "backslashreplace")
+    except OSError as error:
+        cause = f"the evidence can't be written ({error.strerror or error})"
+        raise InputError(path, cause, "check the folder") from error
+
+
+def _trail(
+    command: str,
+    models: Mapping[str, Path | None],
+    verification: Verification,
+    options: Mapping[str, Any],
+    inputs: Path | None,
+) -> dict[str, Any]:
+    files = {role: _model(path) for role, path in models.items()}
+    formats = {entry["format"] for entry in files.values() if entry}
+    names = _PACKAGES if formats == {"onnx"} else (*_PACKAGES, *_KERAS_PACKAGES)
+    verdict = verification_json(verification)
+    for told, item in zip(verdict["evidence"], verification.evidence, strict=True):
+        told["setup"] = dict(item.setup)
+    return {
+        "schema": EVIDENCE_SCHEMA,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": command,
+        "options": dict(options),
+        "models": files,
+        "versions": {"padaudit": __version__, **_versions(names)},
+        "platform": {
+            "system": platform.platform(),
+            "machine": platform.machine(),
+            "python": platform.python_version(),
+        },
+        "inputs": {
+            "seed": SEED,
+            "kinds": {kind: DESCRIPTIONS[kind] for kind in KINDS} if inputs is None else {},
+            "file": _file(inputs) if inputs else None,
+        },
+        "verification": {**verdict, "error_map": error_map_json(verification.error_map)},
+    }
+
+
+def _versions(packages: Sequence[str]) -> dict[str, str | None]:
+    """Return the versions of packages as they are installed; None for those that are not."""
+    found: dict[str, str | None] = {}
+    for name in packages:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = None
+    return found
+
+
+def _model(path: Path | None) -> dict[str, Any] | None:
+    if path is None:
+        return None
+    document = read_document(path)
+    data = sorted({item.location for item in getattr(document, "data_files", ())})
+    return {
+        **_file(path),
+        "format": document.format,
+        "external_data": [_file(path.parent / name) for name in data],
+    }
+
+
+def _file(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"path": str(path), "sha256": digest, "bytes": path.stat().st_size}
