@@ -210,7 +210,8 @@ def _impulses_at(shape: tuple[int, ...]) -> NDArray[np.bool_]:
     """Tell where impulses stand: at all borders and corners, and one in the middle."""
     found = _border(shape)
     if 2 not in shape[1:] and max(shape[1:], default=1) > 2:
-        found[:, *(size // 2 for size in shape[1:])] = True
+        middle: tuple[Any, ...] = (slice(None), *(size // 2 for size in shape[1:]))
+        found[middle] = True
     return found
 
 
