@@ -10,6 +10,7 @@ from typing import Final
 
 from padaudit.compare.engine import run_model, specs_of
 from padaudit.compare.feeds import Link, as_port, links
+from padaudit.errors import UsageError
 from padaudit.formats.shape_options import InputShapes
 from padaudit.rewriting.run import Loaded, load
 from padaudit.verification.compare import merge
@@ -82,14 +83,20 @@ def verify_files(
     Raises
     ------
     InputError
-        If a file can't be read.
+        If a file can't be read, or the arrays do not fit the first model.
     UsageError
-        If the models' inputs do not fit together.
+        If an input's rank is not known.
     """
     models = load(first, input_shapes), load(second, InputShapes())
     try:
         specs = specs_of(models[0], input_shapes), specs_of(models[1], InputShapes())
+    except NoValuesError as error:
+        return Verification(Status.UNVERIFIED, reason=str(error))
+    try:
         ways = links(*specs)
+    except UsageError as error:
+        return Verification(Status.DIFFERENT, reason=f"their inputs do not fit: {error}")
+    try:
         tries = _tries(ways[0], inputs)
     except NoValuesError as error:
         return Verification(Status.UNVERIFIED, reason=str(error))

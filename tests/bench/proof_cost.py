@@ -80,7 +80,7 @@ def main() -> int:
     base = best["the two runs"]
     print(describe("padaudit", "numpy", "onnx", "onnxruntime"))
     print_table(
-        ("", "wall s", "processor s", "wall / runs", "processor / runs"),
+        ("what", "wall s", "processor s", "wall / runs", "processor / runs"),
         [
             (
                 kind,

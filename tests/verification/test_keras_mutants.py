@@ -9,10 +9,12 @@ from __future__ import annotations
 import copy
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from padaudit.formats.shape_options import InputShapes
@@ -32,13 +34,17 @@ FIRST, LAST = {"data_format": "channels_first"}, {"data_format": "channels_last"
 
 @dataclass(frozen=True)
 class Scenario:
-    """A model, how its layer ``target`` is rewritten, and what is changed afterwards."""
+    """A model, how its layer ``target`` is rewritten, and what is changed afterwards.
+
+    What is harmless changes the definition, and not what it computes.
+    """
 
     config: Config
     strategy: str
     mutants: Mapping[str, Mutation]
     suffix: str = ".h5"
     open_sizes: str = "keep"
+    harmless: Mapping[str, Mutation] = field(default_factory=dict)
 
 
 def same(class_name: str, name: str = "target", **settings: Any) -> Config:
@@ -104,7 +110,103 @@ def reading(
     )
 
 
+def convolution(
+    class_name: str,
+    shape: tuple[int | None, ...],
+    padding: list[Any],
+    how: Mapping[str, Any],
+    **mutants: Mutation,
+) -> Scenario:
+    """Return a convolution behind a ZeroPadding layer of these amounts, and its mutants.
+
+    Every amount is shifted by one, in either direction where it can be, and moved to the
+    other side; axes are swapped where there are several. With a stride, no window reaches
+    what is added at the end.
+    """
+    strides = [how.get("strides", 1)] if isinstance(padding[0], int) else how.get("strides", [])
+    strides = np.ravel(strides).tolist() or [1] * len(padding)
+    flat = padding if isinstance(padding[0], list) else [padding]
+    changed: dict[str, list[list[int]]] = {}
+    for axis, side in product(range(len(flat)), (0, 1)):
+        for step in (1, -1):
+            moved = copy.deepcopy(flat)
+            moved[axis][side] += step
+            if moved[axis][side] >= 0:
+                changed[f"axis {axis}, side {side}, {step:+}"] = moved
+    swapped = [list(reversed(pair)) for pair in flat]
+    rotated = [*flat[1:], flat[0]]
+    changed |= {"the other side": swapped, "axes swapped": rotated, "nothing": [[0, 0]] * len(flat)}
+    put_all = {
+        name: put("target_pad", "padding", value if len(flat) > 1 else value[0])
+        for name, value in changed.items()
+        if value != flat
+    }
+    unreached = {f"axis {axis}, side 1, +1" for axis, stride in enumerate(strides) if stride > 1}
+    return Scenario(
+        sequential(shape, layer(class_name, "target", **{"padding": "same", **how})),
+        "keras_zero_padding",
+        {
+            **{name: change for name, change in put_all.items() if name not in unreached},
+            "no padding layer": without("target_pad"),
+            "another stride": put("target", "strides", [stride + 1 for stride in strides]),
+            **mutants,
+        },
+        harmless={name: put_all[name] for name in sorted(unreached)},
+    )
+
+
+CHANNELS = put("target_pad", "data_format", "channels_first")
+CONVOLUTIONS = {
+    "Conv1D": convolution(
+        "Conv1D", (None, 11, 2), [1, 2], {"filters": 3, "kernel_size": [5], "strides": [3]}
+    ),
+    "Conv1D, causal": convolution(
+        "Conv1D",
+        (None, 11, 2),
+        [6, 0],
+        {"filters": 3, "kernel_size": [4], "strides": [1], "padding": "causal"}
+        | {"dilation_rate": [2]},
+    ),
+    "Conv2D": convolution(
+        "Conv2D",
+        (None, 10, 13, 2),
+        [[0, 1], [2, 2]],
+        {"filters": 3, "kernel_size": [3, 5], "strides": [2, 3], "use_bias": True},
+        channels=CHANNELS,
+    ),
+    "Conv2D, grouped and dilated": convolution(
+        "Conv2D",
+        (None, 8, 9, 4),
+        [[2, 2], [1, 2]],
+        {"filters": 6, "kernel_size": [3, 2], "dilation_rate": [2, 3], "groups": 2},
+    ),
+    "DepthwiseConv2D": convolution(
+        "DepthwiseConv2D",
+        (None, 10, 14, 2),
+        [[1, 2], [0, 1]],
+        {"kernel_size": [5, 3], "strides": [2, 2], "depth_multiplier": 2},
+        channels=CHANNELS,
+    ),
+    "SeparableConv1D": convolution(
+        "SeparableConv1D", (None, 10, 2), [0, 1], {"filters": 3, "kernel_size": 3, "strides": 2}
+    ),
+    "SeparableConv2D": convolution(
+        "SeparableConv2D",
+        (None, 9, 7, 2),
+        [[1, 1], [1, 2]],
+        {"filters": 3, "kernel_size": [3, 4], "strides": [2, 2]},
+    ),
+    "Conv3D": convolution(
+        "Conv3D",
+        (None, 5, 7, 9, 2),
+        [[0, 1], [1, 1], [1, 2]],
+        {"filters": 2, "kernel_size": [2, 3, 4], "strides": [1, 2, 1]},
+    ),
+}
+
+
 SCENARIOS: dict[str, Scenario] = {
+    **CONVOLUTIONS,
     "transposed": Scenario(
         sequential(
             (None, 6, 7, 2),
@@ -295,3 +397,12 @@ def test_a_correct_rewrite_is_equivalent(name: str, tmp_path: Path) -> None:
 def test_a_mutant_is_different(name: str, mutant: str, tmp_path: Path) -> None:
     verdict = prove(SCENARIOS[name], tmp_path, SCENARIOS[name].mutants[mutant])
     assert verdict.status is Status.DIFFERENT
+
+
+@pytest.mark.parametrize(
+    ("name", "mutant"),
+    [(name, mutant) for name, scenario in SCENARIOS.items() for mutant in scenario.harmless],
+)
+def test_what_no_window_reaches_makes_no_difference(name: str, mutant: str, tmp_path: Path) -> None:
+    verdict = prove(SCENARIOS[name], tmp_path, SCENARIOS[name].harmless[mutant])
+    assert verdict.status is Status.EQUIVALENT

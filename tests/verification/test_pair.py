@@ -10,7 +10,6 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from padaudit.errors import UsageError
 from padaudit.formats.shape_options import InputShapes
 from padaudit.verification.evidence import Status, Verification
 from padaudit.verification.pair import Limits, verify_files
@@ -156,12 +155,20 @@ def test_channels_last_against_channels_first_is_found_out(tmp_path: Path) -> No
     assert (wrong.status, wrong.first_difference) == (Status.DIFFERENT, "one")
 
 
-def test_unequal_numbers_of_inputs_are_a_usage_error(tmp_path: Path) -> None:
-    one = save(tmp_path / "a.onnx", [helper.make_node("Neg", ["x"], ["y"])], {"x": [2]}, ["y"], {})
-    node = helper.make_node("Add", ["x", "z"], ["y"])
-    two = save(tmp_path / "b.onnx", [node], {"x": [2], "z": [2]}, ["y"], {})
-    with pytest.raises(UsageError, match="1 inputs and the port 2"):
-        compared(one, two)
+def test_inputs_that_do_not_fit_are_a_difference(tmp_path: Path) -> None:
+    def model(name: str, **shapes: list[int]) -> Path:
+        nodes = [helper.make_node("Sum", list(shapes), ["y"])]
+        return save(tmp_path / f"{name}.onnx", nodes, dict(shapes), ["y"], {})
+
+    one = model("one", x=[2, 5])
+    for other, reason in (
+        (model("two", x=[2, 5], z=[2, 5]), "1 inputs and the port 2"),
+        (model("wider", x=[2, 6]), "fits none of the port's: 'x' (2, 6)"),
+        (model("deeper", x=[1, 2, 5]), "fits none of the port's: 'x' (1, 2, 5)"),
+    ):
+        found = compared(one, other)
+        assert found.status is Status.DIFFERENT
+        assert reason in found.reason
 
 
 def test_the_users_inputs_decide_what_is_seen(tmp_path: Path) -> None:
