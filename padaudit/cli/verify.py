@@ -42,6 +42,7 @@ def verify(a: Path, b: Path | None, **options: Any) -> int:
     With --what-if, one model: how far its outputs move with the padding of a naive port.
     """
     if options["what_if"] is not None:
+        _refuse(options, "--what-if")
         return show_what_if(a, b, options)
     if b is None:
         raise UsageError("verify compares two models: padaudit verify A B (or A --what-if ...)")
@@ -72,6 +73,13 @@ def verify(a: Path, b: Path | None, **options: Any) -> int:
 
         show(verification_lines(verdict))
     return 0 if verdict.status is Status.EQUIVALENT else 1
+
+
+def _refuse(options: dict[str, Any], mode: str) -> None:
+    for name in ("evidence", "memory_limit"):
+        if options[name] is not None:
+            option = f"--{name.replace('_', '-')}"
+            raise UsageError(f"{option} goes with two models, not with {mode}")
 
 
 _RECORDED: Final = ("rtol", "atol", "input_shape", "timeout", "memory_limit")

@@ -237,7 +237,8 @@ def _as_onnx(
     names = input_names(original.onnx)
     _name_outputs_alike(original.onnx, rewritten.onnx)
     pair = ModelPair(original.onnx, rewritten.onnx)
-    return compare_models(pair, same_feeds(by_position(feeds, names)), EXACT, options.timeout)
+    fed = same_feeds(by_position(feeds, names))
+    return compare_models(pair, fed, EXACT, options.timeout, options.memory_mb)
 
 
 def _name_outputs_alike(original: Path, rewritten: Path) -> None:
