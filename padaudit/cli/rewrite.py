@@ -103,7 +103,6 @@ def rewrite(model: Path, **options: Any) -> int:
     """
     from padaudit.rewriting.options import Options, parse_families
     from padaudit.rewriting.plan import AUTO
-    from padaudit.rewriting.run import rewrite_file
 
     if not options["explicit"]:
         raise UsageError(f"say what to do: padaudit rewrite --explicit {model}")
@@ -130,21 +129,36 @@ def rewrite(model: Path, **options: Any) -> int:
     as_json = options["output_format"] == "json"
     if options["diff"]:
         return _show_plan(model, target, how, as_json)
-    from padaudit.report.audit_trail import check_evidence_path, rewrite_evidence, write_evidence
+    with progress(f"Rewriting and proving {model}"):
+        result = _rewritten(model, target, how, options)
+    return _report(result, how, as_json, options["verbose"])
+
+
+def _rewritten(model: Path, target: Path, how: Options, options: dict[str, Any]) -> RewriteResult:
+    """Rewrite a model, and write the evidence if that is wanted."""
+    from padaudit.rewriting.run import rewrite_file
 
     evidence: Path | None = options["evidence"]
+    if evidence is None:
+        return rewrite_file(model, target, how)
+    from padaudit.report.audit_trail import (
+        check_evidence_path,
+        model_file,
+        rewrite_evidence,
+        write_evidence,
+    )
+
     check_evidence_path(evidence, [model, target])
-    with progress(f"Rewriting and proving {model}"):
-        result = rewrite_file(model, target, how)
-    if evidence is not None:
-        asked = {key: options[key] for key in _RECORDED}
-        write_evidence(evidence, rewrite_evidence(result, asked))
-    return _report(result, how, as_json, options["verbose"])
+    original = model_file(model)
+    result = rewrite_file(model, target, how)
+    asked = {key: options[key] for key in _RECORDED}
+    write_evidence(evidence, rewrite_evidence(original, result, asked))
+    return result
 
 
 _RECORDED: Final = (
     *("style", "verify", "families", "hoist", "freeze", "observe", "opset", "open_sizes"),
-    *("layout", "trust_model"),
+    *("layout", "trust_model", "architecture", "assume", "engine"),
     *("allow_unverified", "input_shape", "timeout", "memory_limit"),
 )
 """The options that an audit trail tells."""

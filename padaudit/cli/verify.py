@@ -48,7 +48,12 @@ def verify(a: Path, b: Path | None, **options: Any) -> int:
         raise UsageError("verify compares two models: padaudit verify A B (or A --what-if ...)")
     if options["site"] is not None:
         raise UsageError("--site goes with --what-if")
-    from padaudit.report.audit_trail import check_evidence_path, verify_evidence, write_evidence
+    from padaudit.report.audit_trail import (
+        check_evidence_path,
+        model_file,
+        verify_evidence,
+        write_evidence,
+    )
     from padaudit.verification.model_level import Tolerance
     from padaudit.verification.pair import Limits, verify_files
 
@@ -63,7 +68,8 @@ def verify(a: Path, b: Path | None, **options: Any) -> int:
         verdict = verify_files(a, b, shapes, tolerance, limits, options["inputs"])
     if evidence is not None:
         asked = {key: options[key] for key in _RECORDED}
-        write_evidence(evidence, verify_evidence(a, b, verdict, asked, options["inputs"]))
+        models = {"a": model_file(a), "b": model_file(b)}
+        write_evidence(evidence, verify_evidence(models, verdict, asked, options["inputs"]))
     if options["output_format"] == "json":
         from padaudit.report.jsonable import dumps, verify_json
 

@@ -14,7 +14,7 @@ from padaudit import __version__
 from padaudit.errors import InputError, UsageError
 from padaudit.formats.atomic import staged
 from padaudit.formats.detect import read_document
-from padaudit.report.jsonable import dumps, error_map_json, verification_json
+from padaudit.report.jsonable import dumps, error_map_json, rewrite_json, verification_json
 from padaudit.verification.evidence import Verification
 from padaudit.verification.inputs import DESCRIPTIONS
 from padaudit.verification.model_level import KINDS, SEED
@@ -45,26 +45,62 @@ def check_evidence_path(path: Path | None, models: Sequence[Path]) -> None:
         raise UsageError(f"--evidence {path} is a model; write to another file")
 
 
+ModelFile = Mapping[str, Any]
+"""A model's path, hash, size and format, and the same of its external data."""
+
+
 def verify_evidence(
-    first: Path,
-    second: Path,
+    models: Mapping[str, ModelFile],
     verification: Verification,
     options: Mapping[str, Any],
     inputs: Path | None = None,
 ) -> dict[str, Any]:
-    """Return the evidence of a comparison of two models."""
-    models = {"a": first, "b": second}
+    """Return the evidence of a comparison of the models ``a`` and ``b``."""
     return _trail("verify", models, verification, options, inputs)
 
 
-def rewrite_evidence(result: RewriteResult, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the evidence of a rewrite; an output that was not written has no hash."""
-    from padaudit.report.jsonable import rewrite_json
+def rewrite_evidence(
+    original: ModelFile, result: RewriteResult, options: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the evidence of a rewrite; an output that was not written has no hash.
 
-    models = {"input": result.source, "output": result.target if result.written else None}
+    Parameters
+    ----------
+    original : Mapping
+        The input as it was before the rewrite, which may have replaced it.
+    result : RewriteResult
+        What was done.
+    options : Mapping
+        What was asked for.
+    """
+    output = model_file(result.target) if result.written else None
+    models = {"input": original, "output": output}
     trail = _trail("rewrite", models, result.verification, options, None)
     told = rewrite_json(result)
     return {**trail, **{key: told[key] for key in ("written", "rewritten", "kept")}}
+
+
+def model_file(path: Path) -> ModelFile:
+    """Return the hash of a model and of the files that hold its data.
+
+    Raises
+    ------
+    InputError
+        If it can't be read.
+    """
+    try:
+        document = read_document(path)
+    except InputError:
+        if not path.is_file():
+            raise
+        # A file of weights has no definition of its own; its bytes count all the same.
+        return {**_file(path), "format": None, "external_data": []}
+    data = sorted({item.location for item in getattr(document, "data_files", ())})
+    return {
+        **_file(path),
+        "format": document.format,
+        "external_data": [_file(path.parent / name) for name in data],
+    }
 
 
 def write_evidence(path: Path, trail: Mapping[str, Any]) -> None:
@@ -85,12 +121,11 @@ def write_evidence(path: Path, trail: Mapping[str, Any]) -> None:
 
 def _trail(
     command: str,
-    models: Mapping[str, Path | None],
+    files: Mapping[str, ModelFile | None],
     verification: Verification,
     options: Mapping[str, Any],
     inputs: Path | None,
 ) -> dict[str, Any]:
-    files = {role: _model(path) for role, path in models.items()}
     formats = {entry["format"] for entry in files.values() if entry}
     names = _PACKAGES if formats == {"onnx"} else (*_PACKAGES, *_KERAS_PACKAGES)
     verdict = verification_json(verification)
@@ -100,8 +135,10 @@ def _trail(
         "schema": EVIDENCE_SCHEMA,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": command,
-        "options": dict(options),
-        "models": files,
+        "options": {
+            key: str(value) if isinstance(value, Path) else value for key, value in options.items()
+        },
+        "models": dict(files),
         "versions": {"padaudit": __version__, **_versions(names)},
         "platform": {
             "system": platform.platform(),
@@ -126,18 +163,6 @@ def _versions(packages: Sequence[str]) -> dict[str, str | None]:
         except metadata.PackageNotFoundError:
             found[name] = None
     return found
-
-
-def _model(path: Path | None) -> dict[str, Any] | None:
-    if path is None:
-        return None
-    document = read_document(path)
-    data = sorted({item.location for item in getattr(document, "data_files", ())})
-    return {
-        **_file(path),
-        "format": document.format,
-        "external_data": [_file(path.parent / name) for name in data],
-    }
 
 
 def _file(path: Path) -> dict[str, Any]:

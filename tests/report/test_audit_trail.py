@@ -81,6 +81,16 @@ def test_a_rewrite_is_told_with_hashes_versions_and_figures(external: bool, tmp_
     assert set(trail["inputs"]["kinds"]) == {"random", "border", "constant"}
 
 
+def test_a_model_that_was_replaced_is_told_as_it_was(tmp_path: Path) -> None:
+    source = model(tmp_path / "m.onnx", auto_pad="SAME_UPPER")
+    before, trail_file = digest(source), tmp_path / "proof.json"
+    arguments = ["rewrite", "--explicit", "--in-place", "--verify", "site", str(source)]
+    assert main([*arguments, "--evidence", str(trail_file)]) == 0
+    models = told(trail_file)["models"]
+    assert models["input"]["sha256"] == before
+    assert models["output"]["sha256"] == digest(source) != before
+
+
 def test_a_difference_is_told_with_its_place_and_the_users_inputs(tmp_path: Path) -> None:
     first = model(tmp_path / "a.onnx", auto_pad="SAME_UPPER")
     second = model(tmp_path / "b.onnx", pads=[1, 2, 0, 2])
