@@ -312,6 +312,8 @@ def preprocessing() -> list[Case]:
             for mode, _ in modes
         ),
         case("Hashing", 7, of=(IDS,), dtype="string"),
+        case("HashedCrossing", 7, of=((None, 1), (None, 1)), dtype="string"),
+        case("HashedCrossing", 7, output_mode="one_hot", of=((None, 1),) * 2, dtype="string"),
         case("Hashing", 7, output_mode="multi_hot", of=(IDS,), dtype="string"),
         *(
             case("StringLookup", vocabulary=["a", "b"], output_mode=mode, of=of, dtype="string")
