@@ -46,6 +46,8 @@ class RewriteKeywords(TypedDict, total=False):
     architecture: Path | None
     layout: str
     trust_model: bool
+    explicit: bool
+    modernize: bool
 
 
 def load(model: Any, input_shapes: Shapes = None, *, assume: Assumes = None) -> Loaded:
@@ -156,7 +158,9 @@ def rewrite(
     options = Options(input_shapes=sizes, families=chosen, **how)
     path = Path(source)
     return rewrite_file(
-        path, Path(target) if target else default_target(options.definition(path)), options
+        path,
+        Path(target) if target else default_target(options.definition(path), options.word),
+        options,
     )
 
 

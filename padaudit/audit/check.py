@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
+from padaudit.audit.definition import definition_findings
 from padaudit.audit.findings import SEVERITIES, Finding, audit
 from padaudit.audit.selection import Selection
 from padaudit.audit.sites import find_sites
@@ -155,7 +156,8 @@ def check_document(
     with well_formed(document.path):
         graph = build_graph(document, input_shapes)
         sites = find_sites(graph)
-        findings = selection.apply(audit(graph, sites), name)
+        found = (*audit(graph, sites), *definition_findings(document))
+        findings = selection.apply(found, name)
     return ModelReport(name, document.format, sites, findings, assumed=graph.assumed)
 
 

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--explicit", is_flag=True, help="Make implicit padding explicit.")
 @click.option(
+    "--modernize", is_flag=True, help="Keras 2: repair what stops Keras 3 from loading the file."
+)
+@click.option(
     "-o",
     "--output",
     type=click.Path(path_type=Path),
@@ -99,12 +102,13 @@ if TYPE_CHECKING:
 def rewrite(model: Path, **options: Any) -> int:
     """Write MODEL with its implicit padding made explicit, and prove that nothing else changed.
 
+    With --modernize, alone or as well, a definition of Keras 2 is mended for Keras 3.
     The output appears only when it is proven; the input is never touched.
     """
     from padaudit.rewriting.options import Options, parse_families
     from padaudit.rewriting.plan import AUTO
 
-    if not options["explicit"]:
+    if not options["explicit"] and not options["modernize"]:
         raise UsageError(f"say what to do: padaudit rewrite --explicit {model}")
     how = Options(
         options["style"] or AUTO,
@@ -123,9 +127,11 @@ def rewrite(model: Path, **options: Any) -> int:
         layout=options["layout"],
         trust_model=options["trust_model"],
         memory_mb=options["memory_limit"],
+        explicit=options["explicit"],
+        modernize=options["modernize"],
     )
     how.validate()
-    target = _target(how.definition(model), options["output"], options["in_place"])
+    target = _target(how.definition(model), options["output"], options["in_place"], how.word)
     as_json = options["output_format"] == "json"
     if options["diff"]:
         return _show_plan(model, target, how, as_json)
@@ -158,18 +164,18 @@ def _rewritten(model: Path, target: Path, how: Options, options: dict[str, Any])
 
 _RECORDED: Final = (
     *("style", "verify", "families", "hoist", "freeze", "observe", "opset", "open_sizes"),
-    *("layout", "trust_model", "architecture", "assume", "engine"),
+    *("layout", "trust_model", "architecture", "assume", "engine", "explicit", "modernize"),
     *("allow_unverified", "input_shape", "timeout", "memory_limit"),
 )
 """The options that an audit trail tells."""
 
 
-def _target(model: Path, output: Path | None, in_place: bool) -> Path:
+def _target(model: Path, output: Path | None, in_place: bool, word: str) -> Path:
     from padaudit.rewriting.run import default_target
 
     if in_place and output is not None:
         raise UsageError("--in-place and --output exclude each other")
-    target = model if in_place else output or default_target(model)
+    target = model if in_place else output or default_target(model, word)
     if not in_place and target.exists() and target.samefile(model):
         raise UsageError(f"{target} is the input itself; use --in-place to replace it")
     return target

@@ -65,7 +65,20 @@ def rewrite_json(result: RewriteResult) -> dict[str, Any]:
             for edit in result.plan.edits
         ],
         "kept": [_kept(item) for item in result.plan.kept],
+        **_modernized(result.modernized),
         "verification": verification_json(result.verification),
+    }
+
+
+def _modernized(findings: tuple[Finding, ...] | None) -> dict[str, Any]:
+    """Return what stopped Keras 3, where it was to be repaired."""
+    if findings is None:
+        return {}
+    return {
+        "modernized": [
+            {"rule": item.rule, "message": item.message, "repaired": item.fix is not None}
+            for item in findings
+        ]
     }
 
 

@@ -127,6 +127,9 @@ def rewrite_report(result: RewriteResult, details: bool) -> Iterator[Line]:
         f"{len(plan.edits)} rewritten ({len(result.created)} with a padding operator, "
         f"{attributes}{unpadded} without: nothing to pad), {len(plan.kept)} kept"
     )
+    for finding in result.modernized or ():
+        done = "repaired" if finding.fix else f"not repaired ({finding.help})"
+        yield Line(f"  {finding.rule} {finding.name}, {done}: {sentence(finding.message)}")
     yield from verification_lines(result.verification)
     if result.written:
         yield Line.assemble("Written: ", (str(result.target), "bold"))

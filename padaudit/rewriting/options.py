@@ -55,6 +55,10 @@ class Options:
         Whether Keras may run code that the model brings with it (tf-keras loads it).
     memory_mb : int or None
         Memory of each run in onnxruntime, in MiB.
+    explicit : bool
+        Whether implicit padding is made explicit.
+    modernize : bool
+        Whether what stops Keras 3 from loading a file of Keras 2 is repaired.
     """
 
     style: str = AUTO
@@ -70,6 +74,13 @@ class Options:
     families: frozenset[str] | None = None
     open_sizes: str = "keep"
     architecture: Path | None = None
+    explicit: bool = True
+    modernize: bool = False
+
+    @property
+    def word(self) -> str:
+        """What names of outputs say."""
+        return "explicit" if self.explicit else "modern"
 
     def definition(self, source: Path) -> Path:
         """Return the file whose definition is rewritten."""

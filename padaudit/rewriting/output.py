@@ -69,7 +69,7 @@ def output(
             with _writable(target if path.parent == target.parent else path.parent):
                 for source, copy in needed:
                     _copy_data(source, copy, made)
-                if document is original and document.path and document.format != "onnx":
+                if _is_copy(document, original) and document.path:
                     shutil.copyfile(document.path, path)
                 else:
                     write_document(document, path)
@@ -79,6 +79,12 @@ def output(
             if not aside.published:
                 for item in reversed(made):
                     item.rmdir() if item.is_dir() else item.unlink(missing_ok=True)
+
+
+def _is_copy(document: Document, original: Document) -> bool:
+    """Tell whether nothing was edited, so that a Keras file can be copied."""
+    mended = getattr(document, "modernized", False)
+    return document is original and document.format != "onnx" and not mended
 
 
 def write_document(document: Document, target: Path) -> None:

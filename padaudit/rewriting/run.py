@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
+from padaudit.audit.definition import definition_findings
+from padaudit.audit.findings import Finding
 from padaudit.audit.sites import find_sites
 from padaudit.errors import UsageError
 from padaudit.formats.detect import build_graph, is_saved_model, read_document
@@ -18,7 +20,7 @@ from padaudit.ir.graph import Graph
 from padaudit.ir.site import PaddingSite
 from padaudit.ir.tensor import TensorInfo
 from padaudit.rewriting.apply import apply_plan
-from padaudit.rewriting.edit import Applied, Plan
+from padaudit.rewriting.edit import Applied, Kept, Plan
 from padaudit.rewriting.options import Options
 from padaudit.rewriting.output import output
 from padaudit.rewriting.plan import make_plan
@@ -32,6 +34,8 @@ SUFFIXES: Final = {
     "onnx": frozenset({".onnx"}),
 }
 """The output suffixes that each input format can be written to."""
+
+_NOT_ASKED: Final = "it was not asked for (--explicit)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,8 @@ class RewriteResult:
         What was proven.
     frozen : dict
         Types that were written into inputs, by name.
+    modernized : tuple of Finding, or None
+        What stopped Keras 3; what has a fix was repaired. None if it was not asked for.
     """
 
     source: Path
@@ -70,6 +76,7 @@ class RewriteResult:
     created: dict[str, str]
     verification: Verification
     frozen: Mapping[str, TensorInfo] = field(default_factory=dict)
+    modernized: tuple[Finding, ...] | None = None
 
 
 def load(path: Path, input_shapes: InputShapes) -> Loaded:
@@ -104,15 +111,15 @@ def loaded(
         return Loaded(document, graph, find_sites(graph))
 
 
-def default_target(source: Path) -> Path:
-    """Return ``NAME.explicit.SUFFIX`` beside the input.
+def default_target(source: Path, word: str = "explicit") -> Path:
+    """Return ``NAME.explicit.SUFFIX`` beside the input (or another word in its place).
 
     >>> default_target(Path("models/m.h5")).as_posix()
     'models/m.explicit.h5'
     """
     if is_saved_model(source):
-        return source.parent / f"{source.name}.explicit.onnx"
-    return source.parent / f"{source.stem}.explicit{source.suffix}"
+        return source.parent / f"{source.name}.{word}.onnx"
+    return source.parent / f"{source.stem}.{word}{source.suffix}"
 
 
 def check_target(model: Loaded, source: Path, target: Path, style: str) -> None:
@@ -163,7 +170,10 @@ def rewrite_file(source: Path, target: Path, options: Options) -> RewriteResult:
         written = allows_writing(verification, options)
         if written:
             aside.publish()
-    return RewriteResult(source, target, written, plan, applied.created, verification, frozen)
+    repaired = obstacles(source, options)
+    return RewriteResult(
+        source, target, written, plan, applied.created, verification, frozen, repaired
+    )
 
 
 def plan_file(source: Path, target: Path, options: Options) -> RewriteResult:
@@ -184,7 +194,8 @@ def plan_file(source: Path, target: Path, options: Options) -> RewriteResult:
         return rewrite_translated(model, source, target, replace(options, verify="none"), False)
     plan, applied, frozen = planned(model, options)
     nothing = Verification(Status.UNVERIFIED, reason="nothing was written (--diff)")
-    return RewriteResult(source, target, False, plan, applied.created, nothing, frozen)
+    repaired = obstacles(source, options)
+    return RewriteResult(source, target, False, plan, applied.created, nothing, frozen, repaired)
 
 
 def prepared(source: Path, options: Options, target: Path | None = None) -> Loaded:
@@ -208,7 +219,13 @@ def prepared(source: Path, options: Options, target: Path | None = None) -> Load
     if document.format != "onnx":
         if target is None or target.suffix != ".onnx":
             _refuse_onnx_options(source, options)
+        if options.modernize:
+            from padaudit.formats.keras.modern import modernized
+
+            document = modernized(document)  # type: ignore[arg-type]
         return loaded(document, options.input_shapes)
+    if options.modernize:
+        raise UsageError(f"{source}: --modernize is for Keras models")
     if options.opset is not None:
         from padaudit.formats.onnx.convert import converted
 
@@ -234,9 +251,18 @@ def planned(model: Loaded, options: Options) -> tuple[Plan, Applied, Mapping[str
         If the options do not fit the model.
     """
     with well_formed(model.document.path):
-        plan = make_plan(model.document, model.sites, options.style, options.wishes, model.graph)
+        plan = (
+            make_plan(model.document, model.sites, options.style, options.wishes, model.graph)
+            if options.explicit
+            else Plan((), tuple(Kept(site, _NOT_ASKED) for site in model.sites if site.implicit))
+        )
         frozen = frozen_inputs(model, options)
         return plan, apply_plan(model.document, plan, model.graph, frozen), frozen
+
+
+def obstacles(source: Path, options: Options) -> tuple[Finding, ...] | None:
+    """Return what stops Keras 3 from loading a model, if that is to be repaired."""
+    return definition_findings(_source_document(source, options)) if options.modernize else None
 
 
 def _source_document(source: Path, options: Options) -> Document:

@@ -122,11 +122,20 @@ class RuleCase(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     after: str = ""
 
 
+class DefinitionCase(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The record of a Keras layer or model, as JSON, on which a rule fires or does not."""
+
+    title: str
+    fires: bool
+    definition: str
+
+
 class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One rule: when it fires, what it says, and its page.
 
     ``precedence`` orders rules of which a site gets one at most (0: not exclusive);
-    the highest wins.
+    the highest wins. ``repair`` names the repair whose need a rule about definitions reports
+    (instead of ``when``), and ``definitions`` are its cases.
     """
 
     id: Annotated[str, msgspec.Meta(pattern=r"^PAD\d{3}$")]
@@ -140,6 +149,8 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     unless: list[str] = []
     precedence: int = 0
     fix: Fix | None = None
+    repair: str = ""
+    definitions: list[DefinitionCase] = []
 
 
 class RuleFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -10,6 +10,7 @@ import numpy as np
 
 from padaudit.errors import UsageError
 from padaudit.formats.keras.engine import KerasRun, missing_package, run_keras
+from padaudit.formats.keras.modern import holds_no_code
 from padaudit.formats.keras.translation.marks import Layout
 from padaudit.ir.dims import Open
 from padaudit.verification.compare import Difference, compare_arrays, merge
@@ -33,6 +34,8 @@ SOURCE_RTOL: Final = 1e-4
 
 TRANSLATION_RTOL: Final = 1e-5
 """The same for a translation of padaudit's own."""
+MODERN_RTOL: Final = 1e-5
+"""The same between tf-keras and Keras 3, whose layers sum in different orders too."""
 
 _ROUNDINGS: Final = 8
 """Tolerance in roundings of an output's type, where that is coarser (float16)."""
@@ -53,6 +56,8 @@ def prove_keras_pair(model: Loaded, written: Path, scratch: Path, options: Optio
         feeds = keras_feeds(model)
     except UsageError as error:
         return Verification(Status.UNVERIFIED, reason=str(error))
+    if options.modernize:
+        return _modernized(model, written, feeds, scratch, options)
     original, rewritten = run_keras(
         [model.document.path or written, written],
         [list(feed.values()) for feed in feeds],
@@ -68,6 +73,28 @@ def prove_keras_pair(model: Loaded, written: Path, scratch: Path, options: Optio
         reason = f"the translations were not compared: {translated.reason}"
         translated = Verification(Status.UNVERIFIED, reason=reason)
     return join([translated, source])
+
+
+def _modernized(
+    model: Loaded, written: Path, feeds: list[Feeds], scratch: Path, options: Options
+) -> Verification:
+    """Compare the old file in the Keras that loads it with the mended one in Keras 3."""
+    source = model.document.path or written
+    arrays = [list(feed.values()) for feed in feeds]
+    original, rewritten = run_keras(
+        [source, written], arrays, scratch, timeout=options.timeout, translate=False
+    )
+    if rewritten.outputs is None:
+        reason = f"Keras 3 does not load the result: {' '.join(rewritten.errors)}"
+        return Verification(Status.UNVERIFIED, reason=reason)
+    if original.outputs is None and (options.trust_model or holds_no_code(source)):
+        folder = scratch / "legacy"
+        folder.mkdir()
+        (original,) = run_keras(
+            [source], arrays, folder, timeout=options.timeout, translate=False, legacy=True
+        )
+    tolerance = Tolerance(rtol=MODERN_RTOL)
+    return compare_sources(original, rewritten.outputs, tolerance, rewritten.runtime, "Keras 3")
 
 
 def keras_feeds(model: Loaded) -> list[Feeds]:

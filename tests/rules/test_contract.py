@@ -8,9 +8,11 @@ from typing import Final
 import pytest
 
 from padaudit.audit.amounts import AMOUNTS
+from padaudit.audit.definition import obstacle_facts
 from padaudit.audit.findings import SEVERITIES, message_facts
 from padaudit.audit.predicates import PREDICATES
 from padaudit.audit.sites import site_of
+from padaudit.formats.keras.modern import REPAIRS, Obstacle
 from padaudit.ir.site import Family, Padding
 from padaudit.padding.amounts import FORMULAS
 from padaudit.rules.load import catalogue, op_index, op_tables
@@ -34,6 +36,14 @@ CATALOGUE: Final = {
     "PAD206": ("backend-divergent-padding", "warning"),
     "PAD207": ("double-padding", "warning"),
     "PAD208": ("window-in-padding", "warning"),
+    "PAD401": ("superfluous-layer-arguments", "note"),
+    "PAD402": ("old-value-forms", "note"),
+    "PAD403": ("list-config", "note"),
+    "PAD404": ("slash-in-layer-name", "note"),
+    "PAD405": ("inner-calls-from-one", "note"),
+    "PAD406": ("removed-layer", "note"),
+    "PAD407": ("argument-without-successor", "note"),
+    "PAD408": ("python-code-in-model", "note"),
 }
 """Ids, names and severities that users and pipelines rely on: never reused, never renamed."""
 SUPPRESSION_FACTS: Final = {"suppressed", "glob"}
@@ -53,6 +63,12 @@ def test_predicates_are_the_ones_that_rules_name() -> None:
     named = {name for rule in catalogue().values() for name in (*rule.when, *rule.unless)}
     assert named == set(PREDICATES)
     assert {name for table in op_tables() for name in table.display_when} <= named
+
+
+def test_repairs_are_the_ones_that_rules_name() -> None:
+    named = [rule.repair for rule in catalogue().values() if rule.repair]
+    assert sorted(named) == sorted(REPAIRS)
+    assert not [rule.id for rule in catalogue().values() if rule.repair and rule.when]
 
 
 def test_formulas_are_the_ones_that_padding_words_mean() -> None:
@@ -98,6 +114,8 @@ def test_messages_use_facts_of_a_site(rule: Rule, visit_of: object) -> None:
     site = site_of(visit)
     assert site is not None
     known = set(message_facts(site, visit.graph)) if rule.when else SUPPRESSION_FACTS
+    if rule.repair:
+        known = set(obstacle_facts([Obstacle(rule.repair, "layer", "what")]))
     for text in (rule.message, rule.help):
         used = {name for _, name, _, _ in Formatter().parse(text) if name is not None}
         assert used <= known
@@ -131,10 +149,10 @@ def test_severity_and_precedence_fit(rule: Rule) -> None:
 def test_a_fix_is_only_promised_where_a_rewrite_can_do_it() -> None:
     from padaudit.rewriting.strategies import STRATEGIES
 
-    promised = {rule.id for rule in catalogue().values() if rule.fix}
+    promised = {rule.id for rule in catalogue().values() if rule.fix and not rule.repair}
     assert promised == {"PAD101", "PAD102", "PAD104", "PAD105", "PAD201"}
     actions = {rule.fix.action for rule in catalogue().values() if rule.fix}
-    assert actions == {"explicit_pad"}
+    assert actions == {"explicit_pad", "modernize"}
     assert STRATEGIES
 
 

@@ -30,7 +30,8 @@ IMPLIED: Final = {
 
 
 def site_rules() -> list[Rule]:
-    return [rule for rule in catalogue().values() if rule.id not in CONFIGURATION]
+    rules = (rule for rule in catalogue().values() if not rule.repair)
+    return [rule for rule in rules if rule.id not in CONFIGURATION]
 
 
 def all_cases() -> Iterator[object]:

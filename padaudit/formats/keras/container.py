@@ -38,12 +38,15 @@ class KerasDocument:
         The model config, parsed and otherwise as written.
     keras_version : str or None
         The version that wrote it.
+    modernized : bool
+        Whether it was mended for Keras 3; its file has the names of layers from before.
     """
 
     path: Path | None
     format: str
     config: dict[str, Any]
     keras_version: str | None = None
+    modernized: bool = False
 
 
 def read_archive(path: Path) -> KerasDocument:

@@ -36,6 +36,7 @@ _RENAMED: Final[dict[str, str]] = {
 }
 _KERNEL_PARTS: Final = (("nb_row", "nb_col"), ("kernel_dim1", "kernel_dim2", "kernel_dim3"))
 _DATA_FORMATS: Final[dict[str, str]] = {"tf": "channels_last", "th": "channels_first"}
+_KEYS_1: Final = frozenset({"border_mode", "dim_ordering", "init", "nb_filter", "subsample"})
 _SEQUENCES: Final = frozenset({"TensorShape", "__tuple__", "__list__"})
 _SPELLINGS: Final = ("padding", "border_mode")
 
@@ -70,6 +71,15 @@ def modern_config(layer_class: str, config: Mapping[str, Any]) -> dict[str, Any]
     if isinstance(modern.get("padding"), str):
         modern["padding"] = modern["padding"].lower()
     return modern
+
+
+def is_keras1(raw: str, config: Mapping[str, Any]) -> bool:
+    """Tell whether a layer's class or its settings have names that only Keras 1 had.
+
+    >>> is_keras1("Convolution2D", {}), is_keras1("Conv2D", {"padding": "same"})
+    (True, False)
+    """
+    return raw in _CLASSES or not _KEYS_1.isdisjoint(config)
 
 
 def plain_value(value: Any) -> Any:

@@ -120,6 +120,8 @@ def run_keras(
     *,
     timeout: float,
     predict: bool = True,
+    translate: bool = True,
+    legacy: bool = False,
 ) -> list[KerasRun]:
     """Run Keras models, and let tf2onnx translate them.
 
@@ -135,12 +137,17 @@ def run_keras(
         Seconds for all of it.
     predict : bool
         Whether to run the models on the feeds.
+    translate : bool
+        Whether to translate them.
+    legacy : bool
+        Whether tf-keras loads them, which runs the code that a model brings with it.
     """
+    onnx = [str(folder / f"translated-{index}.onnx") for index in range(len(models))]
     tasks = [
-        Task(str(model.resolve()), str(folder / f"translated-{index}.onnx"), None, predict)
-        for index, model in enumerate(models)
+        Task(str(model.resolve()), target if translate else None, None, predict)
+        for model, target in zip(models, onnx, strict=True)
     ]
-    file = TaskFile(tasks, _save(feeds, folder), DEFAULT_OPSET)
+    file = TaskFile(tasks, _save(feeds, folder), DEFAULT_OPSET, legacy=legacy)
     ending = _run(file, folder, timeout)
     return [_collect(folder, index, file, ending) for index in range(len(tasks))]
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from padaudit.formats.keras.config import LayerSpec, ModelSpec, parse_model
+from padaudit.formats.keras.lists import list_attribute, text, write_list
 from padaudit.formats.keras.optimizer import UnknownLayout, find_layout, reordered
 from padaudit.formats.keras.order import layer_order
 
@@ -95,35 +96,11 @@ def _by_rank(before: Sequence[str], after: Sequence[str]) -> Mapping[str, int]:
 
 
 def _permute(group: Any, attribute: str, rank: Mapping[str, int]) -> None:
-    values = _list_attribute(group, attribute)
-    if any(_text(value) not in rank for value in values):
+    values = list_attribute(group, attribute)
+    if any(text(value) not in rank for value in values):
         raise Unmappable(f"its {attribute} are not the names of its layers")
-    values.sort(key=lambda value: rank[_text(value)])
-    _write_list(group, attribute, values)
-
-
-def _list_parts(group: Any, attribute: str) -> list[str]:
-    """A long list is split over numbered attributes."""
-    if attribute in group.attrs:
-        return [attribute]
-    names: list[str] = []
-    while f"{attribute}{len(names)}" in group.attrs:
-        names.append(f"{attribute}{len(names)}")
-    return names
-
-
-def _list_attribute(group: Any, attribute: str) -> list[Any]:
-    parts = _list_parts(group, attribute)
-    return [value for part in parts for value in group.attrs[part]]
-
-
-def _write_list(group: Any, attribute: str, values: list[Any]) -> None:
-    """Write a list of the old length back into the old parts."""
-    for part in _list_parts(group, attribute):
-        old = group.attrs[part]
-        taken, values = values[: len(old)], values[len(old) :]
-        old[:] = taken
-        group.attrs.modify(part, old)
+    values.sort(key=lambda value: rank[text(value)])
+    write_list(group, attribute, values)
 
 
 def _reorder_inner(group: Any, old: LayerSpec, new: LayerSpec) -> None:
@@ -131,14 +108,14 @@ def _reorder_inner(group: Any, old: LayerSpec, new: LayerSpec) -> None:
     before, after = parse_model(old.model or {}), parse_model(new.model or {})
     if not _changed(before, after):
         return
-    values = _list_attribute(group, "weight_names")
+    values = list_attribute(group, "weight_names")
     ranks = _deep_ranks(before)
-    stored = [_sort_key(_text(value), ranks) for value in values]
+    stored = [_sort_key(text(value), ranks) for value in values]
     if stored != sorted(stored):
         raise Unmappable(f"the weights of the inner model '{old.name}' are in no known order")
     ranks = _deep_ranks(after)
-    values.sort(key=lambda value: _sort_key(_text(value), ranks))
-    _write_list(group, "weight_names", values)
+    values.sort(key=lambda value: _sort_key(text(value), ranks))
+    write_list(group, "weight_names", values)
 
 
 def _deep_ranks(spec: ModelSpec) -> dict[str, tuple[int, tuple[int, ...]]]:
@@ -191,12 +168,12 @@ def _reorder_h5_optimizer(state: Any, weights: Any, old: ModelSpec, new: ModelSp
     ranks, new_ranks = _deep_ranks(old), _deep_ranks(new)
     variables = []
     for name in layer_order(old):
-        for key in map(_text, _list_attribute(weights[name], "weight_names")):
+        for key in map(text, list_attribute(weights[name], "weight_names")):
             if not _sort_key(key, ranks)[0]:
                 variables.append((_sort_key(key, new_ranks), weights[name][key].shape))
-    values = _list_attribute(state, "weight_names")
-    shapes = [state[_text(value)].shape for value in values]
-    _write_list(state, "weight_names", _by_variables(values, shapes, variables))
+    values = list_attribute(state, "weight_names")
+    shapes = [state[text(value)].shape for value in values]
+    write_list(state, "weight_names", _by_variables(values, shapes, variables))
 
 
 def _reorder_archive_optimizer(state: Any, layers: Any, old: ModelSpec, new: ModelSpec) -> None:
@@ -311,7 +288,3 @@ def snake_case(name: str) -> str:
     name = re.sub(r"\W+", "", name)
     name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
     return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
-
-
-def _text(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)

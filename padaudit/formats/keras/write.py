@@ -19,6 +19,8 @@ from padaudit.formats.keras.container import (
 )
 from padaudit.formats.keras.hdf5 import CONFIG, opened, read_h5, write_text
 from padaudit.formats.keras.json_file import read_json, write_json
+from padaudit.formats.keras.modern import modern_config, renamed_layers
+from padaudit.formats.keras.renaming import rename_weights
 from padaudit.formats.keras.weights import (
     Unmappable,
     order_changed,
@@ -58,12 +60,16 @@ def _write_h5(document: KerasDocument, source: Path, target: Path) -> None:
     old = read_h5(source).config
     shutil.copyfile(source, target)
     with opened(target, "r+") as file:
+        if document.modernized:
+            mended = modern_config(old)[0]
+            rename_weights(file, renamed_layers(old, mended))
+            old = mended
         reorder_h5(file, old, document.config)
         write_text(file.attrs, CONFIG, json.dumps(document.config))
 
 
 def _write_archive(document: KerasDocument, source: Path, target: Path) -> None:
-    before = read_archive(source).config
+    before = _comparable(read_archive(source).config, document)
     changed = order_changed(before, document.config)
     with opened_archive(source) as old, zipfile.ZipFile(target, "w") as new:
         new.comment = old.comment
@@ -87,9 +93,15 @@ def _write_archive(document: KerasDocument, source: Path, target: Path) -> None:
 def _write_definition(document: KerasDocument, source: Path, target: Path) -> None:
     """Write JSON; weights that Keras restores by position stand elsewhere, in the old order."""
     by_position = document.format == "keras-json"
-    if by_position and order_changed(read_json(source).config, document.config):
+    before = _comparable(read_json(source).config, document)
+    if by_position and order_changed(before, document.config):
         raise Unmappable("they are in another file (rewrite the whole model of model.save)")
     write_json(document, source, target)
+
+
+def _comparable(old: dict[str, Any], document: KerasDocument) -> dict[str, Any]:
+    """Return an old config with the names that its layers have in a document."""
+    return modern_config(old)[0] if document.modernized else old
 
 
 def _reordered(weights: bytes, old: dict[str, Any], new: dict[str, Any]) -> bytes:

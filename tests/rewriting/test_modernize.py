@@ -1,0 +1,147 @@
+"""Files of Keras 2, written by tf-keras, mended for Keras 3: it predicts the same from them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+import padaudit
+from padaudit import api
+from padaudit.errors import UsageError
+from padaudit.verification.evidence import Status
+
+MAKE = """
+import sys, numpy as np, tf_keras as k
+k.utils.set_random_seed(3)
+L = k.layers
+inner = k.Sequential([L.Conv2D(5, (3, 2), strides=2, padding='same', name='c'),
+                      L.SeparableConv2D(4, 3, padding='same', name='s')], name='enc')
+x, y = k.Input((15, 12, 3)), k.Input((15, 12, 3))
+z = L.Concatenate()([inner(x), inner(y)])
+z = L.DepthwiseConv2D((2, 3), padding='same', name='block/depthwise')(z)
+z = L.Conv2DTranspose(3, (3, 4), strides=(2, 1), padding='same', name='block/up')(z)
+z = L.TimeDistributed(L.LSTM(4, name='lstm'), name='td')(z)
+z = L.Bidirectional(L.GRU(3, name='gru'), name='bi')(z)
+m = k.Model([x, y], L.Dense(2, name='head')(z))
+m.set_weights([np.random.normal(size=w.shape, scale=0.4) for w in m.get_weights()])
+m.save(sys.argv[1])
+"""
+
+
+@pytest.fixture(scope="module")
+def legacy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a file that Keras 3 refuses for five reasons."""
+    pytest.importorskip("tf_keras", reason="tf-keras writes the files of Keras 2")
+    path = tmp_path_factory.mktemp("legacy") / "m.h5"
+    quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
+    subprocess.run([sys.executable, "-c", MAKE, str(path)], check=True, env=quiet)
+    with h5py.File(path, "r+") as file:
+        config = json.loads(file.attrs["model_config"])
+        for layer in config["config"]["layers"]:
+            for key in {"layer", "backward_layer"} & set(layer["config"]):
+                # As TensorFlow before 2.13 wrote them.
+                inner = layer["config"][key]
+                layer["config"][key] = {name: inner[name] for name in ("class_name", "config")}
+        file.attrs["model_config"] = json.dumps(config)
+    return path
+
+
+def test_keras_3_loads_what_was_mended(legacy: Path) -> None:
+    found = {finding.rule for finding in padaudit.check(legacy).findings}
+    assert {rule for rule in found if rule.startswith("PAD4")} == {
+        "PAD401",
+        "PAD402",
+        "PAD404",
+        "PAD405",
+    }
+    result = api.rewrite(legacy, explicit=False, modernize=True)
+    assert result.target.name == "m.modern.h5"
+    assert result.verification.status is Status.EQUIVALENT
+    (source,) = (item for item in result.verification.evidence if item.level == "source")
+    assert source.runtime.startswith("Keras 3")
+    assert "the original in tf-keras" in source.detail
+    assert not [f for f in padaudit.check(result.target).findings if f.rule.startswith("PAD4")]
+
+
+def test_weights_survive_bit_by_bit_under_the_new_names(legacy: Path, tmp_path: Path) -> None:
+    target = tmp_path / "out.h5"
+    api.rewrite(legacy, target, modernize=True, verify="none")
+    with h5py.File(legacy) as old, h5py.File(target) as new:
+        before, after = (arrays(file["model_weights"]) for file in (old, new))
+        assert {key.replace("block/", "block_") for key in before} == set(after)
+        for key, value in before.items():
+            np.testing.assert_array_equal(value, after[key.replace("block/", "block_")])
+        names = texts(new["model_weights"].attrs["layer_names"])
+        assert {"block_depthwise", "block_up"} <= set(names)
+        for name in names:
+            for weight in texts(new["model_weights"][name].attrs["weight_names"]):
+                assert weight in new["model_weights"][name]
+
+
+def texts(values: Any) -> list[str]:
+    return [value.decode() if isinstance(value, bytes) else str(value) for value in values]
+
+
+def arrays(group: Any) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+
+    def visit(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset):
+            found[name] = item[()]
+
+    group.visititems(visit)
+    return found
+
+
+def record(class_name: str, **config: Any) -> dict[str, Any]:
+    return {"class_name": class_name, "config": {"name": class_name.lower(), **config}}
+
+
+def legacy_json(folder: Path, *layers: dict[str, Any], version: str = "2.4.0") -> Path:
+    config = [record("InputLayer", batch_input_shape=[None, 9, 8, 4]), *layers]
+    content = {"class_name": "Sequential", "config": config, "keras_version": version}
+    path = folder / "m.json"
+    path.write_text(json.dumps(content))
+    return path
+
+
+def test_what_can_not_be_repaired_is_said(tmp_path: Path) -> None:
+    path = legacy_json(tmp_path, record("TFOpLambda", function="math.add"), record("ReLU"))
+    result = api.rewrite(path, explicit=False, modernize=True, verify="none")
+    assert {item.rule: item.fix is not None for item in result.modernized or ()} == {
+        "PAD403": True,
+        "PAD406": False,
+    }
+
+
+def test_padding_stays_unless_it_is_asked_for(tmp_path: Path) -> None:
+    path = legacy_json(tmp_path, record("DepthwiseConv2D", kernel_size=[3, 5], padding="same"))
+    result = api.rewrite(path, explicit=False, modernize=True, verify="none")
+    assert [item.reason for item in result.plan.kept] == ["it was not asked for (--explicit)"]
+    assert [site.padding.value for site in padaudit.check(result.target).sites] == ["same_upper"]
+    both = api.rewrite(path, modernize=True, verify="none")
+    assert [site.padding.value for site in padaudit.check(both.target).sites] == ["valid"]
+    assert json.loads(both.target.read_text())["config"]["name"] == "sequential"
+
+
+def test_a_file_of_keras_3_is_left_alone(tmp_path: Path) -> None:
+    layer = record("DepthwiseConv2D", kernel_size=[3, 5], groups=1)
+    path = legacy_json(tmp_path, layer, version="3.10.0")
+    assert not [f for f in padaudit.check(path).findings if f.rule.startswith("PAD4")]
+    result = api.rewrite(path, explicit=False, modernize=True, verify="none")
+    assert result.modernized == ()
+    assert result.target.read_bytes() == path.read_bytes()
+
+
+def test_onnx_has_nothing_to_modernize() -> None:
+    path = Path(__file__).parents[2] / "fixtures" / "auto-pad.onnx"
+    with pytest.raises(UsageError, match="--modernize is for Keras models"):
+        api.rewrite(path, modernize=True, verify="none")
