@@ -141,8 +141,9 @@ def _prove(
         return Verification(Status.UNVERIFIED, reason="no proof was asked for (--verify none)")
     if settled.contradiction:
         return Verification(Status.DIFFERENT, reason=settled.contradiction)
-    levels = prove_nodes(translated, aside, settled, translation.marks, options.timeout)
+    limits = options.timeout, options.memory_mb
+    levels = prove_nodes(translated, aside, settled, translation.marks, *limits)
     if options.verify != "site":
-        levels += prove_translation(translation.run, aside, feeds, layout, options.timeout)
+        levels += prove_translation(translation.run, aside, feeds, layout, *limits)
     verdict = join(levels, obligatory="source" if options.verify == "model" else None)
     return with_scope(verdict, options, settled.report)

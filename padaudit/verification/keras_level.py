@@ -168,7 +168,12 @@ def compare_sources(
 
 
 def prove_translation(
-    run: KerasRun, aside: Path, feeds: Sequence[Feeds], layout: Layout, timeout: float
+    run: KerasRun,
+    aside: Path,
+    feeds: Sequence[Feeds],
+    layout: Layout,
+    timeout: float,
+    memory_mb: int | None = None,
 ) -> list[Verification]:
     """Prove an ONNX model against the Keras model it was translated from.
 
@@ -184,9 +189,11 @@ def prove_translation(
         Which inputs and outputs have their channels moved in the ONNX model.
     timeout : float
         Seconds for one run.
+    memory_mb : int, optional
+        Memory of a run, in MiB.
     """
     given = [[_moved(value, layout) for value in feed.values()] for feed in feeds]
-    results = _run_onnx(aside, given, timeout)
+    results = _run_onnx(aside, given, timeout, memory_mb)
     if isinstance(results, str):
         reason = f"the output does not run: {results}"
         return [Verification(Status.DIFFERENT, reason=reason)]
@@ -194,18 +201,19 @@ def prove_translation(
     tolerance = Tolerance(rtol=TRANSLATION_RTOL)
     levels = [compare_sources(run, back, tolerance, "onnxruntime", "onnxruntime")]
     if run.onnx is not None:
-        plain = _run_onnx(run.onnx, [list(feed.values()) for feed in feeds], timeout)
+        plain_feeds = [list(feed.values()) for feed in feeds]
+        plain = _run_onnx(run.onnx, plain_feeds, timeout, memory_mb)
         levels.append(_against_plain(plain, back, tolerance))
     return levels
 
 
 def _run_onnx(
-    model: Path, feeds: Sequence[Sequence[Array]], timeout: float
+    model: Path, feeds: Sequence[Sequence[Array]], timeout: float, memory_mb: int | None
 ) -> list[list[Array]] | str:
     """Run an ONNX model on inputs by position; return its outputs, or why it does not run."""
     names = input_names(model)
     jobs = tuple(dict(zip(names, feed, strict=True)) for feed in feeds)
-    outcome = run([Job(model, jobs)], timeout=timeout)[0]
+    outcome = run([Job(model, jobs)], timeout=timeout, memory_mb=memory_mb)[0]
     if outcome.outputs is None:
         return outcome.error or "it does not run"
     return [list(values) for values in outcome.outputs]

@@ -23,7 +23,12 @@ if TYPE_CHECKING:
 
 
 def prove_nodes(
-    translated: Loaded, aside: Path, settled: Settled, marks: Sequence[Mark], timeout: float
+    translated: Loaded,
+    aside: Path,
+    settled: Settled,
+    marks: Sequence[Mark],
+    timeout: float,
+    memory_mb: int | None = None,
 ) -> list[Verification]:
     """Prove the padded operators of a written translation.
 
@@ -39,6 +44,8 @@ def prove_nodes(
         What its padded operators are in Keras.
     timeout : float
         Seconds for one trial.
+    memory_mb : int, optional
+        Memory of the process that runs them, in MiB.
     """
     from padaudit.rewriting.run import load
 
@@ -56,7 +63,7 @@ def prove_nodes(
         Side(translated.document, graphs),
         Side(rewritten.document, graph_of_op(rewritten.graph)),
     )
-    return [definition, prove_sites(pairs, *sides, timeout)]
+    return [definition, prove_sites(pairs, *sides, timeout, memory_mb)]
 
 
 def _definition(translated: Loaded, rewritten: Loaded, plan: Plan) -> Verification:

@@ -219,3 +219,13 @@ def test_a_light_network_with_all_pads_hoisted_is_proven(path: Path, tmp_path: P
     after = padaudit.check(target)
     assert [site.id for site in after.sites] == [site.id for site in padaudit.check(path).sites]
     assert not [s for s in after.sites if s.family == "conv" and any(map(any, s.pads or ()))]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", LIGHT, ids=lambda path: path.stem)
+def test_a_whole_light_network_raises_no_false_alarm(path: Path, tmp_path: Path) -> None:
+    target = tmp_path / path.name
+    verdict = padaudit.rewrite(path, target, hoist="all", style="pad", verify="model").verification
+    assert (verdict.status, verdict.max_abs, verdict.not_covered) == (Status.EQUIVALENT, 0.0, ())
+    again = padaudit.verify(path, target)
+    assert (again.status, again.max_abs, again.not_covered) == (Status.EQUIVALENT, 0.0, ())

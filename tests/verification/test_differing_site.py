@@ -12,11 +12,14 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from padaudit.formats.shape_options import InputShapes
+from padaudit.rewriting.options import Options
 from padaudit.rewriting.run import load
 from padaudit.verification import differing_site
 from padaudit.verification.differing_site import first_differing, same_sites
 from padaudit.verification.error_map import error_map
-from padaudit.verification.model_level import Tolerance
+from padaudit.verification.evidence import Status
+from padaudit.verification.model_level import ModelPair, Tolerance, compare_models
+from padaudit.verification.proof import with_first_site
 
 LENGTH = 5
 WEIGHTS = np.random.default_rng(2).standard_normal((LENGTH, 3, 3, 2, 3)).astype(np.float32)
@@ -76,6 +79,17 @@ def test_no_more_outputs_are_fetched_than_the_budget_holds(
     assert (found.id, found.where and found.where.shape) == ("c2", (1, 3, 6, 7))
     assert len(fetched) == runs
     assert max(fetched) <= max(budget // ONE, 1)
+
+
+def test_a_rewrite_whose_outputs_differ_names_the_site(tmp_path: Path) -> None:
+    source, written = chain(tmp_path / "a.onnx"), chain(tmp_path / "b.onnx", 1)
+    level = compare_models(ModelPair(source, written), [(X, X)], Tolerance(), 60)
+    assert (level.status, level.first_difference) == (Status.DIFFERENT, "t4")
+    model = load(source, InputShapes())
+    found = with_first_site(level, model, written, [X], Options())
+    assert (found.status, found.first_difference) == (Status.DIFFERENT, "c1")
+    assert found.error_map is not None
+    assert "'c1'" in found.reason
 
 
 def test_a_factor_per_channel_is_no_difference_across_frameworks(tmp_path: Path) -> None:
