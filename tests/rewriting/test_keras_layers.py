@@ -95,6 +95,36 @@ def test_a_wrapped_layer_gets_a_wrapped_padding_layer(tmp_path: Path) -> None:
     assert named(layers, "each")["config"]["layer"]["config"]["padding"] == "valid"
 
 
+def test_an_inner_model_in_a_wrapper_is_rewritten_inside(tmp_path: Path) -> None:
+    inner = sequential((None, 10, 9, 2), layer("Conv2D", "conv", **CONV))
+    each = wrapped("TimeDistributed", "each", inner)
+    source = write(tmp_path / "m.h5", sequential((None, 5, 10, 9, 2), each))
+    result = api.rewrite(source, tmp_path / "w.h5", verify="site")
+    assert result.verification.status.value == "equivalent"
+    with h5py.File(tmp_path / "w.h5") as file:
+        layers = json.loads(file.attrs["model_config"])["config"]["layers"]
+    assert names(layers) == ["image", "each"]
+    assert names(layers[1]["config"]["layer"]["config"]["layers"]) == ["image", "conv_pad", "conv"]
+
+
+@pytest.mark.parametrize("backward", [{}, {"strides": [2, 1]}], ids=["alike", "unlike"])
+def test_both_directions_share_one_padding_layer(backward: Config, tmp_path: Path) -> None:
+    there = layer("ConvLSTM2D", "forward", **CONV)
+    back = layer("ConvLSTM2D", "backward", **{**CONV, **backward}, go_backwards=True)
+    both = wrapped("Bidirectional", "both", there, backward_layer=back, merge_mode="concat")
+    layers, kept = rewritten(tmp_path / "m.h5", sequential((None, 5, 10, 9, 2), both))
+    if backward:
+        assert len(kept) == 2
+        assert all("different amounts" in reason for reason in kept.values())
+        return
+    assert (names(layers), kept) == (["image", "both_pad", "both"], {})
+    config = named(layers, "both")["config"]
+    assert [config[key]["config"]["padding"] for key in ("layer", "backward_layer")] == [
+        "valid",
+        "valid",
+    ]
+
+
 def test_a_wrapper_that_is_called_at_two_sizes_gets_amounts_per_call(tmp_path: Path) -> None:
     first, second = (None, 5, 10, 9, 2), (None, 4, 11, 8, 2)
     each = wrapped("TimeDistributed", "each", layer("Conv2D", "inside", **CONV))
@@ -277,6 +307,17 @@ def test_left_alone(case: str, tmp_path: Path) -> None:
     assert list(kept) == ["target"]
     assert reason in kept["target"]
     assert layers == before
+
+
+@pytest.mark.parametrize("inside", ["layer", "model"])
+def test_what_a_custom_wrapper_holds_stays(inside: str, tmp_path: Path) -> None:
+    held = layer("Conv2D", "conv", **CONV)
+    if inside == "model":
+        held = sequential((None, 10, 9, 2), held)
+    config = sequential(SHAPE, wrapped("TheirWrapper", "each", held))
+    layers, kept = rewritten(tmp_path / "m.h5", config)
+    assert layers == config["config"]["layers"]
+    assert all("custom layer" in reason for reason in kept.values())
 
 
 def test_an_output_that_a_loss_is_named_after_stays(tmp_path: Path) -> None:

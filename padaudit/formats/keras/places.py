@@ -13,6 +13,7 @@ from padaudit.ir.op import Op
 
 _WRAPPED: Final = frozenset({"layer", "backward_layer"})
 _DISTRIBUTED: Final = "TimeDistributed"
+_STEP: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +50,21 @@ class Place:
 
 
 def in_graph(path: Path) -> bool:
-    """Tell whether a record stands in the list of layers of a model, all the way up.
+    """Tell whether a record stands in a list of layers or in a wrapper, all the way up.
 
     >>> in_graph(("config", "layers", 3)), in_graph(("config", "layers", 3, "config", "conv"))
     (True, False)
+    >>> in_graph(("config", "layers", 3, "config", "layer", "config", "layers", 1))
+    True
     """
     while path:
-        length = 3 if path[:2] == ("config", "layers") else 2
-        if path[0] != "config" or len(path) < length or not isinstance(path[length - 1], int):
+        if path[0] != "config" or len(path) < _STEP:
+            return False
+        if path[1] in _WRAPPED:
+            path = path[_STEP:]
+            continue
+        length = _STEP + (path[1] == "layers")
+        if len(path) < length or not isinstance(path[length - 1], int):
             return False
         path = path[length:]
     return True

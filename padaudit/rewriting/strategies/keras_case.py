@@ -117,7 +117,13 @@ def not_kerass_own(case: KerasCase) -> str | None:
     if custom(case.record) or custom(case.host):
         return "it is a custom layer, whose padding only its own code knows"
     held = case.site.op.origin.path != case.place.origin.path
-    if not in_graph(case.place.origin.path) or (held and case.place.op.op_type not in WRAPPERS):
+    strange = held and case.place.op.op_type not in WRAPPERS
+    outer = case.place.outer
+    while outer is not None:
+        known = outer.op.op_type in WRAPPERS or "layers" in outer.op.attributes
+        strange = strange or not known
+        outer = outer.outer
+    if strange or not in_graph(case.place.origin.path):
         return "it is inside a custom layer, whose code alone knows what it is called on"
     return None
 
