@@ -52,3 +52,22 @@ def test_models_of_a_package(package: str, tmp_path: Path) -> None:
         assert result.written
         convolutions = [site for site in report.implicit if site.family.value == "conv"]
         assert {edit.site.id for edit in result.plan.edits} == {site.id for site in convolutions}
+
+
+AUDITED = {
+    "spliceai": {"spliceai1.h5": (39, 32, 0, 24)},
+    "tempocnn": {"ismir2018.h5": (35, 31, 0, 0), "fcn.h5": (13, 9, 0, 3)},
+}
+"""Padded operators: all, implicit ones, of these strided ones, and dilated ones."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("package", AUDITED)
+def test_keras_files_of_a_package_are_audited(package: str, tmp_path: Path) -> None:
+    models = fetched(package, tmp_path)
+    for name, counts in AUDITED[package].items():
+        report = padaudit.check(models[name])
+        windows = [site.window for site in report.implicit if site.window is not None]
+        strided = sum(max(window.strides) > 1 for window in windows)
+        dilated = sum(max(window.dilations) > 1 for window in windows)
+        assert (len(report.sites), len(report.implicit), strided, dilated) == counts
