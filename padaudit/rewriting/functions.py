@@ -120,9 +120,11 @@ def _variant(graph: Graph, wanted: Mapping[int, Edit]) -> Variant:
 def _form(edit: Edit) -> Variant:
     """Return all that what an edit writes depends on.
 
-    Amounts that the graph computes, and what becomes of ``ceil_mode``, depend on window and size.
+    Amounts that the graph computes, and what becomes of ``ceil_mode``, depend on window and size;
+    a sliced pool keeps the amounts of axes whose size is fixed.
     """
     site = edit.site
+    sliced = edit.strategy == "onnx_sliced_pool"
     by_window = edit.pads is None or bool(site.op.attributes.get("ceil_mode"))
     return (
         edit.strategy,
@@ -131,7 +133,7 @@ def _form(edit: Edit) -> Variant:
         site.padding,
         site.dtype,
         site.spatial_axes,
-        (site.window, site.pads) if by_window else None,
+        (site.window, site.amounts if sliced else site.pads) if by_window else None,
     )
 
 

@@ -15,24 +15,26 @@ from padaudit.rewriting.edit import Edit, Kept, Plan
 from padaudit.rewriting.strategies import STRATEGIES
 from padaudit.rewriting.strategies.declared import VARYING
 from padaudit.rewriting.strategies.onnx_fold_pad import fold
+from padaudit.rewriting.strategies.onnx_sliced_pool import NOTE as SLICED_NOTE
 
 if TYPE_CHECKING:
     from padaudit.formats.onnx.document import OnnxDocument
 
 PAD: Final = "onnx_pad"
 COMPUTED: Final = "onnx_computed_pad"
+SLICED: Final = "onnx_sliced_pool"
 AUTO: Final = "auto"
 STYLES: Final[dict[str, tuple[str, ...]]] = {
-    "pad": (PAD, COMPUTED, "onnx_pads_attribute"),
-    "attrs": ("onnx_pads_attribute", PAD, COMPUTED),
+    "pad": (PAD, COMPUTED, "onnx_pads_attribute", SLICED),
+    "attrs": ("onnx_pads_attribute", PAD, COMPUTED, SLICED),
 }
 """ONNX strategies by ``--style``, the preferred ones first; `AUTO` is the order of the table."""
 _FORMS: Final = {
     "pad": frozenset({PAD, COMPUTED}),
     "attrs": frozenset({"onnx_pads_attribute"}),
 }
-
-
+_WHEN_RUN: Final = frozenset({COMPUTED, SLICED})
+"""What stands at another place for each size, so that no amounts can be told."""
 _MAX_AMOUNT: Final = 2**31 - 1
 
 
@@ -134,7 +136,7 @@ def _decide(document: Document, site: PaddingSite, style: str, wishes: Wishes) -
     for name in usable:
         reason = STRATEGIES[name].refuse(document, site)
         if reason is None:
-            pads = None if name == COMPUTED else site.lasting_pads
+            pads = None if name in _WHEN_RUN else site.lasting_pads
             return Edit(site, name, pads, _note(style, name, reasons))
         reasons.append(reason)
     telling = [reason for reason in reasons if not reason.startswith(VARYING)]
@@ -142,7 +144,9 @@ def _decide(document: Document, site: PaddingSite, style: str, wishes: Wishes) -
 
 
 def _note(style: str, name: str, reasons: Sequence[str]) -> str:
-    """Say why a site gets another form than the style's own."""
+    """Say why a site gets another form than the style's own, and what an unusual form costs."""
+    if name == SLICED:
+        return SLICED_NOTE
     if style == AUTO or name in _FORMS[style] or not reasons:
         return ""
     return f"it has not the form of --style {style}: {reasons[0]}"

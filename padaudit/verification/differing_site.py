@@ -115,12 +115,15 @@ def first_differing(
 
 
 def same_sites(models: tuple[Loaded, Loaded]) -> list[SiteMatch]:
-    """Match the operators of two models that have the same ids."""
+    """Match the operators of two models that have the same ids.
+
+    Those whose outputs have other names (a Slice behind a pool gives its results) are left out.
+    """
     theirs = {site.id: site for site in models[1].sites}
     return [
         SiteMatch(site.id, site.id, site, theirs[site.id])
         for site in models[0].sites
-        if site.id in theirs
+        if site.id in theirs and theirs[site.id].op.outputs == site.op.outputs
     ]
 
 

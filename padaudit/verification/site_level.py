@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any, Final
 
@@ -104,7 +104,7 @@ def prove_sites(
     constants = (before.constants(), after.constants())
     for pair in pairs:
         window = pair.before.window
-        if window is None or pair.after.window != window:
+        if window is None or _kept(pair.after.window, pair.edit) != window:
             reason = f"the window of '{pair.before.id}' changed"
             return Verification(Status.DIFFERENT, (), pair.before.id, reason)
         try:
@@ -221,7 +221,8 @@ def _trial(
     inputs = tuple(kit.make((1, kit.channels, *shape), SEED) for shape in shapes)
     feeds = tuple({"x": _laid_out(site, data).astype(kit.dtype)} for data in inputs)
     padded = pair.edit.strategy in _WITH_PAD
-    model = onnx_site_model(new, graphs[1], pair.after, kit, padded)
+    results = site.op.outputs if pair.edit.strategy in WITH_SLICE else ()
+    model = onnx_site_model(new, graphs[1], pair.after, kit, padded, results)
     original = None
     if not onnxruntime_errs(site) and not refused_by_onnxruntime(site):
         folded = pair.edit.folded is not None
@@ -249,6 +250,18 @@ def _unfolded(edit: Edit) -> tuple[Dim, ...]:
 
 _WITH_PAD: Final = frozenset({"onnx_pad", "onnx_computed_pad"})
 """The strategies after which a Pad in front belongs to the site."""
+
+
+WITH_SLICE: Final = frozenset({"onnx_sliced_pool"})
+"""The strategies after which a Slice behind takes the strides, and gives the results."""
+
+
+def _kept(after: Window | None, edit: Edit) -> Window | None:
+    """Return the window as it was to be kept: its strides may have gone into a Slice."""
+    before = edit.site.window
+    if after is None or before is None or edit.strategy not in WITH_SLICE:
+        return after
+    return replace(after, strides=before.strides)
 
 
 def _keras_trial(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -28,7 +28,12 @@ class NoModelError(ValueError):
 
 
 def onnx_site_model(
-    constants: Constants, graph: Graph, site: PaddingSite, kit: Kit, with_pad: bool
+    constants: Constants,
+    graph: Graph,
+    site: PaddingSite,
+    kit: Kit,
+    with_pad: bool,
+    results: Sequence[str] = (),
 ) -> bytes:
     """Return the nodes of a site as they stand in a model, named anew: equal forms are equal bytes.
 
@@ -44,6 +49,8 @@ def onnx_site_model(
         What takes the place of its tensors.
     with_pad : bool
         Whether the Pad in front of it, and what computes its amounts, belong to it.
+    results : sequence of str
+        The tensors that operators behind it make of its outputs, and that stand for them.
 
     Raises
     ------
@@ -57,6 +64,8 @@ def onnx_site_model(
         cut.bind(pad.inputs[0], "x")
         source = cut.take(pad)
     cut.take_site(source)
+    if results:
+        cut.take_results(results)
     opset = max(opset_at(constants.model, site.op.origin), _OLDEST_OPSET)
     imports = {"": opset, site.op.domain: 1} if site.op.domain else {"": opset}
     return build_model(cut.nodes, cut.outputs, cut.tensors, _input(site, kit), imports)
@@ -106,6 +115,14 @@ class _Cut:
             f"y{slot}" if name else "" for slot, name in enumerate(self.site.op.outputs)
         )
         self.nodes.append(node)
+
+    def take_results(self, results: Sequence[str]) -> None:
+        """Take the operators behind the site that make tensors of its outputs and its data."""
+        op = self.site.op
+        self.bind(op.inputs[0], "x")
+        for slot, name in enumerate(op.outputs):
+            self.bind(name, f"y{slot}")
+        self.outputs = [self._read(op, name) for name in results if name]
 
     def _read(self, op: Op, name: str) -> str:
         if not name or name in self._names:

@@ -11,14 +11,15 @@ from cases_places import SECOND, WEIGHT, branches, call, function, lower, upper
 from cases_pools import average, channels_last_max, maximum
 from cases_quantized import integer, qlinear
 from onnx import ModelProto, TensorProto
-from onnx_corpus import LATEST, Built, Case, Run, conv_built, ints, model, node, tensor
+from onnx_corpus import LATEST, Array, Built, Case, Run, conv_built, ints, model, node, tensor
 
 HW = ("H", "W")
 SIZES = ((16, 15), (17, 14), (1, 2), (3, 4), (18, 13))
 """Every remainder by 2 and 3 on both axes, and sizes below the kernel."""
 POOLED = ((16, 15), (17, 14), (7, 4), (18, 13))
 UNKNOWN = "Pad of opset"
-COUNTED = "its divisor counts no padding"
+NO_SLICE = "no Slice of opset"
+TOO_WIDE = "not smaller than the kernel"
 
 
 def conv(
@@ -161,16 +162,6 @@ POOLS = [
     maximum("open-max-uint8", HW, (3, 4), *POOLED, strides=[2, 3], dtype=np.uint8, adds=(1, 1)),
     maximum("open-max-dilated", HW, (2, 3), *POOLED, strides=[2, 3], dilations=[3, 2], adds=(1, 1)),
     maximum(
-        "open-max-indices",
-        HW,
-        (3, 4),
-        *POOLED,
-        strides=[2, 3],
-        outputs="y indices",
-        adds=(0, 0),
-        kept="Indices",
-    ),
-    maximum(
         "open-max-indices-2x2",
         HW,
         (2, 2),
@@ -179,11 +170,9 @@ POOLS = [
         outputs="y indices",
         adds=(0, 0),
     ),
-    average("open-average", HW, (3, 4), *POOLED, strides=[2, 3], kept=COUNTED),
     average("open-average-stride-1", HW, (3, 4), *POOLED),
     average("open-average-2x2", HW, (2, 2), *POOLED, strides=[2, 2]),
     average("open-average-3x2", HW, (3, 2), *POOLED, strides=[1, 2]),
-    average("open-average-2x3", HW, (2, 3), *POOLED, strides=[2, 3], kept="amounts at the start"),
     average(
         "open-average-counting-pads",
         HW,
@@ -225,6 +214,47 @@ LASTING = [
     ),
 ]
 """Sizes are open, and still constant amounts are right for all of them."""
+BOTH: dict[str, Any] = {"outputs": "y indices", "adds": (0, 0)}
+LOW: dict[str, Any] = {"mode": "SAME_LOWER", "strides": [2, 3]}
+SLICED = [
+    average("open-average", HW, (3, 4), *POOLED, strides=[2, 3]),
+    average("open-average-lower", HW, (5, 7), *POOLED, *SIZES, **LOW),
+    average("open-average-2x3", HW, (2, 3), *POOLED, strides=[2, 3]),
+    average("open-average-3x3", (None, None), (3, 3), *POOLED, *SIZES, strides=[2, 2]),
+    average("open-average-below-stride", HW, (3, 2), *POOLED, *SIZES, strides=[4, 5]),
+    average("open-average-width", (17, "W"), (3, 4), (17, 14), (17, 1), strides=[2, 3]),
+    average("open-average-1d", ("L",), (5,), (16,), (17,), (1,), (18,), strides=[4]),
+    average("open-average-3d", ("D", 6, "W"), (3, 2, 5), (5, 6, 7), (4, 6, 8), strides=[2, 2, 4]),
+    average("open-average-ceil-mode", HW, (3, 5), *POOLED, strides=[2, 2], ceil_mode=1),
+    average("open-average-opset-10", HW, (3, 2), *POOLED, strides=[4, 5], opset=10, ir=5),
+    average("open-average-opset-11", HW, (3, 2), *POOLED, opset=11, ir=3, **LOW),
+    average("open-average-latest", HW, (3, 4), *POOLED, strides=[2, 3], opset=LATEST, ir=10),
+    average("open-average-opset-9", HW, (3, 4), *POOLED, strides=[2, 3], opset=9, kept=NO_SLICE),
+    average(
+        "open-average-dilated", HW, (4, 3), *POOLED, strides=[3, 2], dilations=[1, 2], opset=19
+    ),
+    average(
+        "open-average-dilated-too-wide",
+        HW,
+        (2, 3),
+        *POOLED,
+        strides=[3, 2],
+        dilations=[3, 1],
+        opset=19,
+        runtime="none",
+        kept=TOO_WIDE,
+    ),
+    maximum("open-max-indices", HW, (3, 4), *POOLED, *SIZES, strides=[2, 3], **BOTH),
+    maximum("open-max-indices-column-major", HW, (3, 5), *POOLED, storage_order=1, **LOW, **BOTH),
+    maximum("open-max-indices-below-stride", HW, (3, 2), *POOLED, strides=[4, 5], **BOTH),
+    maximum("open-max-indices-int8", HW, (3, 4), *POOLED, strides=[2, 3], dtype=np.int8, **BOTH),
+    maximum("open-max-indices-height", ("H", 14), (3, 4), (7, 14), (16, 14), **LOW, **BOTH),
+    maximum("open-max-opset-10", HW, (3, 4), *POOLED, strides=[2, 3], opset=10, adds=(0, 0)),
+    maximum(
+        "open-max-indices-dilated", HW, (3, 4), *POOLED, strides=[2, 3], dilations=[2, 1], **BOTH
+    ),
+]
+"""Only a pool at stride 1 and a Slice behind it are right for all sizes."""
 QUANTIZED = [
     Case("open-qlinear-conv", lambda: qlinear(HW, (4, 3), *SIZES, strides=[3, 2]), (1, 1)),
     Case(
@@ -308,7 +338,68 @@ def lost_size(opset: int) -> Built:
     return Built(proto, [Run({"x": data}, [upper(data)])])
 
 
+POOL: dict[str, Any] = {"kernel_shape": [3, 4], "strides": [2, 3], "auto_pad": "SAME_UPPER"}
+
+
+def pooled(data: Array) -> Array:
+    return golden.average_pool(data, [3, 4], strides=[2, 3], mode="SAME_UPPER")
+
+
+def sliced_in_a_function() -> Built:
+    """Return calls of one function with unequal sizes fixed: copies, where the pools differ."""
+    made = function("Mean", "a", "c", [node("AveragePool", "a", "c", "inner", **POOL)])
+    shapes = {"x0": (1, 2, 16, "W"), "x1": (1, 2, 17, "W"), "x2": ("N", 2, *HW)}
+    nodes = [call("Mean", f"x{at}", f"y{at}", f"call{at}") for at in range(3)]
+    results = ["y0", "y1", "y2"]
+    proto = model(nodes, shapes, (), results, domains=["local"], functions=[made])
+    runs = []
+    for width, other in ((14, (5, 6)), (15, (16, 13)), (1, (1, 4))):
+        sizes = ((1, 2, 16, width), (1, 2, 17, width), (3, 2, *other))
+        feeds = {f"x{at}": ints(size, at) for at, size in enumerate(sizes)}
+        runs.append(Run(feeds, [pooled(data) for data in feeds.values()]))
+    return Built(proto, runs)
+
+
+def sliced_in_branches() -> Built:
+    """Return branches with the same names in them, one of which ends in an unnamed pool."""
+    inner = branches(
+        [node("AveragePool", "x", "a", "", **POOL)],
+        [node("Relu", "x", "h", "relu"), node("AveragePool", "h", "b", "pool", **POOL)],
+    )
+    shapes = {"x": (1, 2, *HW), "choose": ((), TensorProto.BOOL)}
+    proto = model([node("If", "choose", "y", "choice", **inner)], shapes)
+    runs = []
+    for size in SIZES[:3]:
+        data = ints((1, 2, *size))
+        runs += [
+            Run({"x": data, "choose": np.asarray(True)}, [pooled(data)]),
+            Run({"x": data, "choose": np.asarray(False)}, [pooled(np.maximum(data, 0))]),
+        ]
+    return Built(proto, runs)
+
+
+def sliced_among_taken_names() -> Built:
+    """Return pools in a row, whose names for what is new are taken, and a Conv behind."""
+    nodes = [
+        node("Identity", "x", "pool/slice", "pool/slice/starts"),
+        node("AveragePool", "pool/slice", "y", "pool", **POOL),
+        node("AveragePool", "y", "y/every_window", "pool/slice", **POOL),
+        node("Conv", "y/every_window w", "z", "conv", auto_pad="SAME_UPPER", strides=[3, 2]),
+    ]
+    proto = model(nodes, {"x": (1, 2, *HW)}, PARTS[:1], ["y", "y/every_window", "z"])
+    runs = []
+    for size in ((33, 40), (16, 15), (1, 2)):
+        data = np.abs(ints((1, 2, *size)))
+        first = pooled(data)
+        second = pooled(first)
+        runs.append(Run({"x": data}, [first, second, upper(second)]))
+    return Built(proto, runs)
+
+
 NETWORKS = [
+    Case("sliced-in-a-function", sliced_in_a_function, (0, 0), tolerance=1e-6),
+    Case("sliced-in-branches", sliced_in_branches, (0, 0), tolerance=1e-6),
+    Case("sliced-among-taken-names", sliced_among_taken_names, (1, 1), tolerance=1e-5),
     Case("open-network", network, None, tolerance=1e-6),
     Case("open-function", function_of_open_and_fixed_size),
     Case("open-branches", branch_of_open_size, (2, 2)),
@@ -322,4 +413,4 @@ NETWORKS = [
         amounts={"conv": ((1, 2), (1, 1))},
     ),
 ]
-CASES = STRIDE_1 + STRIDED + POOLS + LASTING + QUANTIZED + NETWORKS
+CASES = STRIDE_1 + STRIDED + POOLS + LASTING + SLICED + QUANTIZED + NETWORKS

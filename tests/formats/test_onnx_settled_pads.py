@@ -54,6 +54,33 @@ def test_sizes_behind_computed_pads_are_those_of_the_original(
     assert all(isinstance(size, int) for site in after.sites for size in site.input_size)
 
 
+def pools(opset: int) -> ModelProto:
+    """Return pools that only a Slice makes explicit, one behind the other, and a convolution."""
+    window = {"kernel_shape": [3, 5], "strides": [2, 4]}
+    nodes = [
+        helper.make_node("AveragePool", ["x"], ["h"], "mean", auto_pad="SAME_LOWER", **window),
+        helper.make_node("MaxPool", ["h"], ["g", "i"], "most", auto_pad="SAME_UPPER", **window),
+        helper.make_node("Conv", ["g", "w"], ["y"], "conv", auto_pad="SAME_UPPER", strides=[2, 3]),
+    ]
+    return model(nodes, {"x": (1, 2, "H", "W")}, [weights((4, 2, 3, 5))], opset=opset)
+
+
+@pytest.mark.parametrize("opset", [11, 21])
+@settings(max_examples=8, deadline=None)
+@given(height=st.integers(1, 90), width=st.integers(1, 90))
+def test_sizes_behind_sliced_pools_are_those_of_the_original(
+    opset: int, height: int, width: int
+) -> None:
+    original = pools(opset)
+    explicit = padaudit.explicit(original)
+    shape = (1, 2, height, width)
+    before = padaudit.check(original, input_shapes=shape).sites
+    after = padaudit.check(explicit, input_shapes=shape).sites
+    assert [node.op_type for node in explicit.graph.node].count("Slice") >= 3
+    assert after[1].input_size == before[1].input_size
+    assert after[2].output_size == before[2].output_size
+
+
 def test_without_sizes_they_are_open_and_not_unknown() -> None:
     report = padaudit.check(padaudit.explicit(chain(), style="pad"))
     assert all(isinstance(size, Open) for site in report.sites for size in site.input_size)

@@ -267,24 +267,63 @@ PAIRS: dict[str, tuple[Build, Build, str, str]] = {
         "pad",
         "its amounts depend on a size that is open",
     ),
-    "an AveragePool can have its amounts as an attribute, but not compute them": (
-        lambda: pool("AveragePool", (17, 14)),
-        lambda: pool("AveragePool", (17, "W")),
+    "an AveragePool of open size can be sliced from opset 10 on": (
+        lambda: pool("AveragePool", (17, "W"), opset=10),
+        lambda: pool("AveragePool", (17, "W"), opset=9),
         "pad",
-        "its divisor counts no padding",
+        "no Slice of opset 9 follows a size; one of --opset 10 does",
     ),
-    "the Indices of a MaxPool would count the elements of a Pad": (
-        lambda: pool("MaxPool", (17, 14), ("y", "indices")),
-        lambda: pool("MaxPool", (17, "W"), ("y", "indices")),
-        "pad",
-        "Indices",
+    "a MaxPool with Indices of open size can be sliced from opset 10 on": (
+        lambda: pool("MaxPool", (17, "W"), ("y", "indices"), opset=10),
+        lambda: pool("MaxPool", (17, "W"), ("y", "indices"), opset=9),
+        "attrs",
+        "no Slice of opset 9",
+    ),
+    "a dilated mean of open size has amounts below its kernel, or no form": (
+        lambda: pool("AveragePool", (17, "W"), opset=19, dilations=[1, 1]),
+        lambda: pool("AveragePool", (17, "W"), opset=19, dilations=[1, 3]),
+        "auto",
+        "that are not smaller than the kernel",
     ),
 }
 
 
-def pool(op_type: str, sizes: Dims, outputs: Sequence[str] = ("y",)) -> ModelProto:
-    node = helper.make_node(op_type, ["x"], list(outputs), "pool", kernel_shape=[4, 3], **STRIDED)
-    return model([node], {"x": (1, 2, *sizes)})
+def pool(
+    op_type: str, sizes: Dims, outputs: Sequence[str] = ("y",), opset: int = 17, **attributes: Any
+) -> ModelProto:
+    settings_ = {"kernel_shape": [4, 3], **STRIDED, **attributes}
+    node = helper.make_node(op_type, ["x"], list(outputs), "pool", **settings_)
+    return model([node], {"x": (1, 2, *sizes)}, opset=opset)
+
+
+def test_a_sliced_pool_says_what_it_costs_and_which_site_it_belongs_to(tmp_path: Path) -> None:
+    proto = pool("AveragePool", (17, "W"))
+    proto.ir_version = 10
+    source, target = tmp_path / "m.onnx", tmp_path / "sliced.onnx"
+    source.write_bytes(proto.SerializeToString())
+    result = padaudit.rewrite(source, target)
+    (edit,) = result.plan.edits
+    assert (edit.strategy, edit.pads) == ("onnx_sliced_pool", None)
+    assert "stride 1" in edit.note
+    made = onnx.load(target).graph.node[-1]
+    assert {item.key: item.value for item in made.metadata_props} == {
+        "padaudit.site": "pool",
+        "padaudit.strategy": "onnx_sliced_pool",
+    }
+    assert list(made.output) == ["y"]
+
+
+@pytest.mark.parametrize(("strides", "tolerance"), [([3, 2], "tolerance 0"), ([2, 3], "1e-05")])
+def test_means_are_compared_exactly_where_they_are_summed_in_one_order(
+    strides: list[int], tolerance: str, tmp_path: Path
+) -> None:
+    proto = pool("AveragePool", ("H", "W"), kernel_shape=[5, 7], strides=strides)
+    source = tmp_path / "m.onnx"
+    source.write_bytes(proto.SerializeToString())
+    result = padaudit.rewrite(source, tmp_path / "sliced.onnx", verify="model")
+    (level,) = [item for item in result.verification.evidence if item.level == "model"]
+    assert result.verification.status is Status.EQUIVALENT
+    assert tolerance in level.detail
 
 
 @pytest.mark.parametrize("why", PAIRS)

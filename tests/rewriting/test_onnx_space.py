@@ -221,14 +221,18 @@ class Case:
         if self.op == "ConvTranspose":
             return "output_shape" in self.attributes and self._appends_a_stride()
         if moving and (opset < 11 or attribute_only):
-            return True
+            return self.op not in POOLS - {"LpPool"} or opset < 10 or self._wide()
         no_pad = attribute_only or (self.op == "NhwcMaxPool" and opset < 11)
         return no_pad and max(self.dilations) > 1 and self._wide()
 
     def _wide(self) -> bool:
         """Tell whether an amount is not below the kernel, which runtimes refuse in pools."""
-        axes = zip(self.sizes[0], self.kernel, self.strides, self.dilations, strict=True)
-        return any(max(same_pads(n, k, s, d, self.mode)) >= k for n, k, s, d in axes)
+        axes = zip(self.kernel, self.strides, self.dilations, strict=True)
+        return any(
+            max(same_pads(n, k, s, d, self.mode)) >= k
+            for axis, (k, s, d) in enumerate(axes)
+            for n in ([self.sizes[0][axis]] if self.open_axes[axis] == "fixed" else range(1, s + 1))
+        )
 
     def _appends_a_stride(self) -> bool:
         extra = self.attributes.get("output_padding", [0] * len(self.kernel))

@@ -39,6 +39,8 @@ WINDOW: dict[str, Any] = {"kernel_shape": [5, 7], "strides": [2, 3]}
 """On `SIZES` the amounts are (1, 2) and (2, 3): unequal on both sides and on both axes."""
 SPARSE: dict[str, Any] = {"kernel_shape": [3, 2], "strides": [4, 5]}
 """Smaller than its strides: amounts are clamped at 0 at most sizes."""
+STEPS: dict[str, Any] = {"kernel_shape": [4, 6], "strides": [3, 4]}
+"""At open sizes the start varies on both axes; the most at either end is (1, 2) and (2, 3)."""
 UPPER = {"auto_pad": "SAME_UPPER"}
 LOWER = {"auto_pad": "SAME_LOWER"}
 
@@ -387,11 +389,11 @@ def retyped(old: str, new: str, place: int = 0) -> Mutation:
     return mutate
 
 
-def vector(label: str, change: Callable[[list[int]], list[int]]) -> Mutation:
-    """Return a mutation of a constant that the amounts are computed with."""
+def vector(label: str, change: Callable[[list[int]], list[int]], of: str = "pad") -> Mutation:
+    """Return a mutation of a constant that the amounts of a Pad or Slice are computed with."""
 
     def mutate(proto: ModelProto) -> None:
-        (name,) = [t.name for t in proto.graph.initializer if t.name.endswith(f"/pad/{label}")]
+        (name,) = [t.name for t in proto.graph.initializer if t.name.endswith(f"/{of}/{label}")]
         now = [int(item) for item in constant_of(proto, name)]
         set_constant(proto, name, np.asarray(change(now), np.int64))
 
@@ -471,6 +473,65 @@ CLAMPED = {
     "clamped from above": retyped("Max", "Min"),
     "clamped at 2": vector("zero", up(0, 2)),
     "clamped at -1": vector("zero", up(0, -1)),
+}
+
+
+# --- mutations of sliced pools ------------------------------------------------------------
+
+
+def sliced(label: str, change: Callable[[list[int]], list[int]]) -> Mutation:
+    return vector(label, change, "slice")
+
+
+def unsliced(slot: int) -> Mutation:
+    """Return a mutation that lets a result of the pool be every window."""
+
+    def mutate(proto: ModelProto) -> None:
+        gone = maker(proto, "Slice", slot)
+        node(proto, "target").output[slot] = gone.output[0]
+        proto.graph.node.remove(gone)
+
+    return mutate
+
+
+def slice_from(slot: int, place: int, values: Sequence[int]) -> Mutation:
+    """Return a mutation that gives a Slice a constant in place of one of its inputs."""
+
+    def mutate(proto: ModelProto) -> None:
+        tensor = numpy_helper.from_array(np.asarray(values, np.int64), "constant")
+        proto.graph.initializer.append(tensor)
+        maker(proto, "Slice", slot).input[place] = "constant"
+
+    return mutate
+
+
+SLICED = {
+    "auto_pad left": set_attribute("auto_pad", "SAME_UPPER"),
+    "strides left": set_attribute("strides", [3, 4]),
+    "no Slice": unsliced(0),
+    "starts of one size": slice_from(0, 1, [1, 1]),
+    "no step": slice_from(0, 4, [1, 1]),
+    "without the last": slice_from(0, 2, [-1, -1]),
+    "starts one later": sliced("most", up(0)),
+    "starts one earlier": sliced("most", up(1, -1)),
+    "steps swapped": sliced("steps", backwards),
+    "step one more": sliced("steps", up(1)),
+    "axes swapped": sliced("axes", backwards),
+    "channels sliced": sliced("axes", up(0, -1)),
+    "strides swapped": sliced("strides", backwards),
+    "stride one more": sliced("strides", up(1)),
+    "floor for ceil": sliced("round_up", lambda now: [0] * len(now)),
+    "one more before division": sliced("round_up", up(0)),
+    "ceil by truncating division": truncated_ceil,
+    "overlap one more": sliced("overlap", up(0)),
+    "overlap one less": sliced("overlap", up(1, -1)),
+    "overlaps swapped": sliced("overlap", backwards),
+    "everything at the start": sliced("two", lambda now: [1] * len(now)),
+    "a third for half": sliced("two", up(0)),
+}
+SLICED_WINDOW = {
+    "another kernel": set_attribute("kernel_shape", [4, 5]),
+    "a stride": set_attribute("strides", [2, 1]),
 }
 
 
@@ -643,6 +704,39 @@ SCENARIOS: dict[str, Scenario] = {
         {**ATTRIBUTE, **CEIL, "padding counted": set_attribute("count_include_pad", 1)},
         attributes(UPPER, kernel_shape=[4, 2], strides=[2, 2]), sizes=OPEN,
     ),
+    "AveragePool, sliced": Scenario(
+        "AveragePool", "onnx_sliced_pool",
+        {**ATTRIBUTE, **CEIL, **SLICED, **SLICED_WINDOW,
+         "padding counted": set_attribute("count_include_pad", 1)},
+        attributes(STEPS, UPPER), sizes=OPEN,
+    ),
+    "AveragePool, sliced, SAME_LOWER, sparse": Scenario(
+        "AveragePool", "onnx_sliced_pool",
+        {"no clamp": skipped("Max"), "clamped from above": retyped("Max", "Min"),
+         "clamped at 2": sliced("zero", up(0, 2)), "clamped at -1": sliced("zero", up(0, -1)),
+         "the smaller half": skipped("Sub", 1)},
+        attributes(SPARSE, LOWER), "attrs", OPEN,
+    ),
+    "AveragePool, sliced on one axis": Scenario(
+        "AveragePool", "onnx_sliced_pool",
+        {**ATTRIBUTE, "another stride": set_attribute("strides", [1, 1]),
+         "both sliced": sliced("axes", lambda now: [2]), "no Slice": unsliced(0)},
+        attributes(WINDOW, UPPER), sizes=(16, "W"),
+    ),
+    "MaxPool with Indices, sliced": Scenario(
+        "MaxPool", "onnx_sliced_pool",
+        {**ATTRIBUTE, **SLICED, **SLICED_WINDOW,
+         "Indices not sliced": unsliced(1), "Indices of one size": slice_from(1, 1, [1, 1]),
+         "Indices of all steps": slice_from(1, 4, [1, 1]),
+         "other order": set_attribute("storage_order", 1)},
+        attributes(STEPS, LOWER), sizes=OPEN, outputs=("y", "i"),
+    ),
+    "QLinearAveragePool, sliced": Scenario(
+        f"{MICROSOFT}:QLinearAveragePool", "onnx_sliced_pool",
+        {**ATTRIBUTE, "padding counted": set_attribute("count_include_pad", 1),
+         "no Slice": unsliced(0), "starts one later": sliced("most", up(0))},
+        attributes(STEPS, UPPER), sizes=OPEN, constants=AVERAGE, dtype=U8,
+    ),
     "LpPool, Pad": Scenario(
         "LpPool", "onnx_pad",
         {**FLOAT_PAD, **ZEROS, **CEIL, "another norm": set_attribute("p", 2)},
@@ -729,6 +823,7 @@ HARMLESS: dict[str, Sequence[str]] = {
     "AveragePool, padding counted, pads": (*BEHIND, *FULL),
     "MaxPool, pads for all sizes": (),
     "AveragePool, pads for all sizes": (),
+    "AveragePool, sliced": (*BEHIND, *FULL),
     "LpPool, Pad": (*BEHIND, *FULL),
     "LpPool, pads": (*BEHIND, *FULL),
 }

@@ -8,7 +8,7 @@ copy that inference works on.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 from padaudit.formats.onnx.build import int64_vector
@@ -23,11 +23,14 @@ from padaudit.formats.onnx.protos import (
 Ints = list[int]
 _MAX_ELEMENTS: Final = 64
 _MAX_DEPTH: Final = 64
-_PADS_SLOT: Final = 1
+_AMOUNTS_SLOT: Final = 1
+"""Where Pad has its amounts, and Slice its starts."""
 
 
 def settle_pads(light: ModelProto, inferred: ModelProto) -> bool:
-    """Write the amounts of Pads whose input's size was inferred; tell whether there are any.
+    """Write the amounts of Pads, and where Slices behind pools begin; tell whether there are any.
+
+    They are known where the size was inferred that they are computed from.
 
     Parameters
     ----------
@@ -36,23 +39,25 @@ def settle_pads(light: ModelProto, inferred: ModelProto) -> bool:
     inferred : ModelProto
         The same after inference.
     """
-    waiting = [node for node in light.graph.node if _computes(node)]
+    pools = {name for node in light.graph.node if "Pool" in node.op_type for name in node.output}
+    waiting = [node for node in light.graph.node if _computes(node, pools)]
     if not waiting:
         return False
     values = _Values(light.graph, inferred.graph)
     settled = False
     for node in waiting:
-        amounts = values.of(node.input[_PADS_SLOT])
-        if amounts is not None and node.input[_PADS_SLOT] in values.makers:
-            name = f"padaudit.pads/{node.output[0]}"
+        amounts = values.of(node.input[_AMOUNTS_SLOT])
+        if amounts is not None and node.input[_AMOUNTS_SLOT] in values.makers:
+            name = f"padaudit.amounts/{node.output[0]}"
             light.graph.initializer.append(int64_vector(name, amounts))
-            node.input[_PADS_SLOT] = name
+            node.input[_AMOUNTS_SLOT] = name
             settled = True
     return settled
 
 
-def _computes(node: NodeProto) -> bool:
-    return node.op_type == "Pad" and len(node.input) > _PADS_SLOT
+def _computes(node: NodeProto, pools: Collection[str]) -> bool:
+    behind_pool = node.op_type == "Slice" and node.input[0] in pools
+    return (node.op_type == "Pad" or behind_pool) and len(node.input) > _AMOUNTS_SLOT
 
 
 class _Values:

@@ -100,6 +100,13 @@ class GraphEditor:
             ]
         changes.ahead.setdefault(origin, []).extend([*made, *nodes])
 
+    def replace(
+        self, origin: NodeOrigin, nodes: Sequence[NodeProto], constants: Sequence[TensorProto] = ()
+    ) -> None:
+        """Put nodes, and the constants that they read, in the place of a node."""
+        self.insert_before(origin, nodes, constants)
+        self.remove(origin)
+
     def remove(self, origin: NodeOrigin) -> None:
         """Take a node away."""
         self._at(origin).removed.add(origin)

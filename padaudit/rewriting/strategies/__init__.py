@@ -16,6 +16,7 @@ from padaudit.rewriting.strategies import (
     onnx_fold_pad,
     onnx_pad,
     onnx_pads_attribute,
+    onnx_sliced_pool,
 )
 
 if TYPE_CHECKING:
@@ -58,11 +59,13 @@ ONNX_STRATEGIES: Final[dict[str, OnnxStrategy]] = {
     "onnx_pad": onnx_pad,
     "onnx_computed_pad": onnx_computed_pad,
     "onnx_pads_attribute": onnx_pads_attribute,
+    "onnx_sliced_pool": onnx_sliced_pool,
     onnx_fold_pad.NAME: onnx_fold_pad,
 }
 STRATEGIES: Final[dict[str, Strategy]] = {
     "onnx_pad": onnx_pad,
     "onnx_computed_pad": onnx_computed_pad,
     "onnx_pads_attribute": onnx_pads_attribute,
+    "onnx_sliced_pool": onnx_sliced_pool,
 }
 """The strategies for implicit ONNX sites, by the name that tables use."""

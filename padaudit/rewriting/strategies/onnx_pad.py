@@ -100,10 +100,15 @@ def put_pad(
         pad.input.append(source)
     pad.output.append(padded)
     node.input[0] = padded
-    if editor.model.ir_version >= _NODE_METADATA_IR:
-        pad.metadata_props.add(key="padaudit.site", value=item.site.id)
-        pad.metadata_props.add(key="padaudit.strategy", value=item.strategy)
+    mark(editor, pad, item)
     editor.insert_before(item.site.op.origin, [*ahead, pad], constants)
+
+
+def mark(editor: GraphEditor, node: NodeProto, item: Edit) -> None:
+    """Note on a new node which site it belongs to, where the IR has a place for that."""
+    if editor.model.ir_version >= _NODE_METADATA_IR:
+        node.metadata_props.add(key="padaudit.site", value=item.site.id)
+        node.metadata_props.add(key="padaudit.strategy", value=item.strategy)
 
 
 def _value_input(

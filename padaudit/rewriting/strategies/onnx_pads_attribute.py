@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from padaudit.formats.onnx.document import OnnxDocument
 from padaudit.formats.onnx.edit import GraphEditor
 from padaudit.formats.onnx.padding import clear_padding, remove_attributes, write_ints, write_pads
 from padaudit.ir.site import Family, PaddingSite
+from padaudit.padding.amounts import AxisPads
 from padaudit.rewriting.edit import Edit
 from padaudit.rewriting.strategies.declared import VARYING, contradiction
 
@@ -20,13 +23,18 @@ def refuse(document: OnnxDocument, site: PaddingSite) -> str | None:
     amounts = site.lasting_pads
     if amounts is None or site.window is None:
         return _VARYING_START if site.by_remainder else VARYING
-    if site.family in _POOLS:
-        kernel = site.window.kernel_shape
-        if any(max(pads) >= size for pads, size in zip(amounts, kernel, strict=True)):
-            return f"runtimes refuse pads {amounts} that are not smaller than the kernel {kernel}"
+    if site.family in _POOLS and (reason := too_wide(amounts, site.window.kernel_shape)):
+        return reason
     if site.family is Family.TRANSPOSED_CONV:
         return contradiction(site) or _refuse_output_padding(site)
     return contradiction(site)
+
+
+def too_wide(amounts: Sequence[AxisPads], kernel: tuple[int, ...]) -> str | None:
+    """Return why runtimes would not take the pads of a pool, or None if they do."""
+    if any(max(pads) >= size for pads, size in zip(amounts, kernel, strict=True)):
+        return f"runtimes refuse pads {amounts} that are not smaller than the kernel {kernel}"
+    return None
 
 
 def edit(editor: GraphEditor, item: Edit) -> str | None:
