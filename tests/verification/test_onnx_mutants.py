@@ -843,7 +843,9 @@ def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(site_level, "run", run_here)
 
 
-def run_here(jobs: Sequence[Job], *, timeout: float) -> list[RunOutcome]:
+def run_here(
+    jobs: Sequence[Job], *, timeout: float, memory_mb: int | None = None
+) -> list[RunOutcome]:
     assert timeout > 0
     return [_outcome(job) for job in jobs]
 
