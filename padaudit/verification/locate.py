@@ -16,6 +16,7 @@ from padaudit.verification.differing_site import DifferingSite, SiteMatch, first
 from padaudit.verification.model_level import Feed, FeedPair, Tolerance
 
 if TYPE_CHECKING:
+    from padaudit.compare.unit import Unit
     from padaudit.ir.site import PaddingSite
     from padaudit.rewriting.run import Loaded
     from padaudit.verification.explicit_form import Runnable
@@ -48,8 +49,9 @@ def locate(
 ) -> Located:
     """Name the first padded operator of two models whose output differs.
 
-    Operators are paired by weights, neighbours and order (`padaudit.compare.align`); Keras
-    models are translated for this, as their inner outputs can be fetched in onnxruntime.
+    Operators are paired by weights, neighbours and order (`padaudit.compare.align`), else
+    by name; Keras models are translated for this, as their inner outputs can be fetched in
+    onnxruntime.
 
     Parameters
     ----------
@@ -70,10 +72,9 @@ def locate(
         if isinstance(found, str):
             return Located(None, f"the first differing operator was not looked for: {found}")
         inside.append(found)
-    alignment = align(units_of(models[0]), units_of(models[1]))
     matches = [
         SiteMatch(ours.id, theirs.id, inside[0].sites[ours.id], inside[1].sites[theirs.id])
-        for ours, theirs in alignment.pairs
+        for ours, theirs in _pairs(models)
         if ours.id in inside[0].sites and theirs.id in inside[1].sites
         if not (_cropped(ours.behind) or _cropped(theirs.behind))
     ]
@@ -88,6 +89,22 @@ def locate(
     count = len(matches)
     reason = "" if site else f"none of the {count} padded operators that both models have differs"
     return Located(site, reason)
+
+
+def _pairs(models: tuple[Loaded, Loaded]) -> list[tuple[Unit, Unit]]:
+    """Pair the operators of two models, in the order of the first.
+
+    Operators of one name whose windows differ, which `align` does not pair, belong together
+    too: there the models part.
+    """
+    alignment = align(units_of(models[0]), units_of(models[1]))
+    left = {unit.id: unit for unit in alignment.port}
+    named = [
+        (unit, left[unit.id])
+        for unit in alignment.original
+        if unit.id in left and unit.family is left[unit.id].family
+    ]
+    return sorted([*alignment.pairs, *named], key=lambda pair: pair[0].position)
 
 
 def _in_onnx(form: Runnable, feed: Feed, timeout: float) -> _InOnnx | str:

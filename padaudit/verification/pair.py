@@ -256,13 +256,15 @@ class _Comparison:
         counts = {"inputs": len(feeds), "outputs": len(matches)}
         moved = any(match.order and list(match.order) != sorted(match.order) for match in matches)
         layout = ", outputs in another layout" if moved else ""
+        in_onnx = any(model.document.format == "onnx" for model in self.models)
+        how = ", graph optimisations off" if in_onnx else ""
         return Evidence(
             "model",
             " and ".join(runtimes),
             total.max_abs,
             total.max_ulp,
             counts,
-            f"both models whole, graph optimisations off{layout}, {self.tolerance}",
+            f"both models whole{how}{layout}, {self.tolerance}",
             setup_of(feeds, self.tolerance),
         )
 

@@ -85,6 +85,15 @@ def test_an_early_difference_is_named_before_what_follows_from_it(tmp_path: Path
     assert (found.status, found.max_abs) == (Status.EQUIVALENT, 0.0)
 
 
+def test_a_site_with_another_window_is_named_too(tmp_path: Path) -> None:
+    right = two_convs(tmp_path / "a.onnx", {"auto_pad": "SAME_UPPER"}, {"pads": [1, 4, 1, 4]})
+    other = {"pads": [1, 4, 1, 4], "dilations": [1, 2]}
+    dilated = two_convs(tmp_path / "b.onnx", {"auto_pad": "SAME_UPPER"}, other)
+    found = compared(right, dilated)
+    assert (found.status, found.first_difference) == (Status.DIFFERENT, "one")
+    assert "has the shape" in found.reason
+
+
 def test_a_difference_at_the_last_column_only_is_mapped_there(tmp_path: Path) -> None:
     size, kernel = (6, 7), [3, 2]
     weights = {"w": np.arange(1, 7).reshape(1, 1, *kernel)}
