@@ -13,9 +13,17 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from padaudit.api import check, explicit, load, rewrite, verify
+    from padaudit.api import check, explicit, load, rewrite, verify, verify_backends
 
-__all__ = ["__version__", "check", "explicit", "load", "rewrite", "verify"]
+__all__ = [
+    "__version__",
+    "check",
+    "explicit",
+    "load",
+    "rewrite",
+    "verify",
+    "verify_backends",
+]
 
 
 def __getattr__(name: str) -> Any:

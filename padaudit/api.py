@@ -22,6 +22,7 @@ from padaudit.rewriting.plan import AUTO
 from padaudit.rewriting.run import Loaded, RewriteResult, default_target, loaded, rewrite_file
 
 if TYPE_CHECKING:
+    from padaudit.verification.backends import BackendReport
     from padaudit.verification.evidence import Verification
 
 AnyPath = str | PathLike[str]
@@ -246,6 +247,44 @@ def verify(
     return verify_files(
         Path(a), Path(b), _shapes(input_shapes), tolerance, limits, inputs=given_inputs
     )
+
+
+def verify_backends(
+    model: AnyPath,
+    backends: Iterable[str] = ("all",),
+    *,
+    input_shapes: Shapes = None,
+    rtol: float | None = None,
+    atol: float | None = None,
+    timeout: float = 600.0,
+) -> BackendReport:
+    """Run a Keras file on several Keras backends, as it is and with its padding explicit.
+
+    Parameters
+    ----------
+    model : path
+        A Keras file.
+    backends : iterable of str
+        ``tensorflow``, ``torch``, ``jax``, ``numpy``, or ``all`` (those that are installed).
+        Each runs in a process of its own; the first is the reference.
+    input_shapes : tuple or dict, optional
+        Shape of the only input, or shapes by input name, batch axis first.
+    rtol, atol : float, optional
+        Tolerances, 1e-4 by default; ``rtol`` is relative to an output's largest magnitude.
+    timeout : float
+        Seconds for one backend.
+
+    Raises
+    ------
+    InputError, UsageError, MissingDependencyError
+        See `padaudit.verification.backends.compare_backends`.
+    """
+    from padaudit.verification.backends import compare_backends
+    from padaudit.verification.model_level import Tolerance
+
+    given = rtol is not None or atol is not None
+    tolerance = Tolerance(rtol or 0.0, atol or 0.0) if given else None
+    return compare_backends(Path(model), tuple(backends), _shapes(input_shapes), tolerance, timeout)
 
 
 def _document(model: Any, architecture: AnyPath | None = None) -> Document:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
+from padaudit.audit.backends import divergence_text, divergent
 from padaudit.audit.predicates import PREDICATES
 from padaudit.ir.dims import Dim
 from padaudit.ir.graph import Graph
@@ -135,6 +136,7 @@ def message_facts(site: PaddingSite, graph: Graph) -> Mapping[str, Any]:
         "output": times(site.output_size),
         "pads": amounts_text(site),
         "cause": site.unresolved or _unknown_cause(site.input_size) or "shape inference",
+        "backends": divergence_text(divergent(site, graph.producer_version)),
         "producer": f"'{producer.name}' ({producer.op_type})" if producer else "its input",
     }
 

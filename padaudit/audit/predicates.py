@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from padaudit.audit.backends import divergent
 from padaudit.ir.dims import Open
 from padaudit.ir.graph import Graph
 from padaudit.ir.site import Family, Padding, PaddingSite
@@ -182,23 +183,11 @@ def crop_disputed(site: PaddingSite, graph: Graph) -> bool:
 
 @_predicate
 def backends_differ(site: PaddingSite, graph: Graph) -> bool:
-    """A Keras layer whose result differs between the TensorFlow, JAX and torch backends.
+    """A Keras layer that some backend was measured to compute differently.
 
-    Measured with Keras 3.15. Average pools: an odd total on any axis makes torch repeat
-    the border on all of them, which only leaves a pool of 2 right. Transposed convolutions:
-    TensorFlow aborts where one axis has both an even kernel and output_padding 0.
+    In the Keras version that wrote the file, or in a current one: see ``rules/backends``.
     """
-    if site.framework != "keras" or not site.implicit or site.window is None:
-        return False
-    if site.family is Family.AVG_POOL:
-        totals = [sum(pads) for pads in site.pads or ()]
-        repeats = zip(totals, site.window.kernel_shape, strict=False)
-        odd = any(total % 2 for total in totals)
-        return odd and any(total and kernel != 2 for total, kernel in repeats)
-    padding = _as_list(site.op.attributes.get("output_padding"), site.window.rank)
-    axes = zip(_extents(site), padding, strict=False)
-    aborts = any(extent % 2 == 0 and extra == 0 for extent, extra in axes)
-    return site.family is Family.TRANSPOSED_CONV and aborts
+    return bool(divergent(site, graph.producer_version))
 
 
 @_predicate

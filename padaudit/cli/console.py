@@ -8,13 +8,14 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Final, TextIO
 
 from padaudit.errors import InputError
 from padaudit.report.line import Line
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
 
 def never_fail_to_encode() -> None:
@@ -27,6 +28,16 @@ def never_fail_to_encode() -> None:
 def show(lines: Iterable[Line]) -> None:
     """Write lines to stdout."""
     _write(sys.stdout, lines)
+
+
+def show_table(table: Table) -> None:
+    """Write a table to stdout, as wide as it is."""
+    console = terminal(sys.stdout)
+    width = console.measure(table, options=console.options.update(max_width=_WIDEST)).maximum
+    console.print(table, width=width)
+
+
+_WIDEST: Final = 1000
 
 
 def remark(text: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final
 
+from padaudit.cli.backends import backends_option, show_backends
 from padaudit.cli.clicks import click
 from padaudit.cli.console import deliver, progress, show
 from padaudit.cli.options import (
@@ -23,6 +24,7 @@ from padaudit.verification.evidence import Status
 @click.argument("a", type=click.Path(path_type=Path))
 @click.argument("b", type=click.Path(path_type=Path), required=False)
 @what_if_options
+@backends_option
 @click.option("--rtol", type=click.FloatRange(min=0), help="Relative tolerance.")
 @click.option("--atol", type=click.FloatRange(min=0), help="Absolute tolerance.")
 @click.option("--output-format", type=click.Choice(("full", "json")), default="full")
@@ -40,12 +42,21 @@ def verify(a: Path, b: Path | None, **options: Any) -> int:
     different or unverified, 2: the command or a file can't be used.
 
     With --what-if, one model: how far its outputs move with the padding of a naive port.
+
+    With --backends, one Keras model: each backend runs it in a process of its own, as it is
+    and with its padding made explicit. Exit code 0 if the explicit model agrees on all
+    backends that can run it, and with the original on the first one (within 1e-4 of an
+    output's largest magnitude).
     """
+    if options["backends"] is not None:
+        _refuse(options, "--backends")
+        return show_backends(a, b, options)
     if options["what_if"] is not None:
         _refuse(options, "--what-if")
         return show_what_if(a, b, options)
     if b is None:
-        raise UsageError("verify compares two models: padaudit verify A B (or A --what-if ...)")
+        how = "padaudit verify A B (or A --what-if ..., A --backends ...)"
+        raise UsageError(f"verify compares two models: {how}")
     if options["site"] is not None:
         raise UsageError("--site goes with --what-if")
     from padaudit.report.audit_trail import (

@@ -34,11 +34,14 @@ class Graph:
     ----------
     assumed : frozenset of str
         The user's assumptions (``--assume``) that were used.
+    producer_version : str or None
+        The version of the framework that wrote the model, where the file says so.
     """
 
     def __init__(self, name: str, parent: Graph | None = None) -> None:
         self.name = name
         self.parent = parent
+        self.producer_version: str | None = None
         self.tensors: dict[str, TensorInfo] = {}
         self.inputs: tuple[str, ...] = ()
         self.outputs: tuple[str, ...] = ()

@@ -9,9 +9,13 @@ from typing import Any, Final
 import msgspec
 
 from padaudit.rules.load import rules_folder
-from padaudit.rules.schema import OpTable, RuleFile
+from padaudit.rules.schema import BackendTable, OpTable, RuleFile
 
-SCHEMAS: Final[dict[str, type]] = {"ops": OpTable, "checks": RuleFile}
+SCHEMAS: Final[dict[str, type]] = {
+    "ops": OpTable,
+    "checks": RuleFile,
+    "backends": BackendTable,
+}
 """The form of the files in each folder of ``rules/``."""
 
 

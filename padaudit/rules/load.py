@@ -11,10 +11,10 @@ from typing import Final, TypeVar
 import msgspec
 
 from padaudit.errors import RuleFileError
-from padaudit.rules.schema import Operator, OpTable, Rule, RuleFile
+from padaudit.rules.schema import BackendTable, Divergence, Operator, OpTable, Rule, RuleFile
 
 _PACKAGE: Final = Path(__file__).resolve().parents[1]
-FOLDERS: Final = ("ops", "checks")
+FOLDERS: Final = ("ops", "checks", "backends")
 COMPILED: Final = "compiled.json"
 """All rule files as one, which reads in a thirtieth of their time."""
 _T = TypeVar("_T")
@@ -26,6 +26,7 @@ class Compiled(msgspec.Struct, frozen=True):
     checksum: str
     ops: list[OpTable]
     checks: list[RuleFile]
+    backends: list[BackendTable]
 
 
 @cache
@@ -52,7 +53,7 @@ def _all(folder: Path) -> Compiled:
         try:
             found = msgspec.json.decode(compiled.read_bytes(), type=Compiled)
         except msgspec.DecodeError:
-            found = Compiled("", [], [])
+            found = Compiled("", [], [], [])
         if found.checksum == checksum(texts):
             return found
     return compile_rules()
@@ -71,6 +72,7 @@ def compile_rules() -> Compiled:
         checksum(texts),
         [_read(path, text, OpTable) for path, text in texts["ops"].items()],
         [_read(path, text, RuleFile) for path, text in texts["checks"].items()],
+        [_read(path, text, BackendTable) for path, text in texts["backends"].items()],
     )
 
 
@@ -122,6 +124,18 @@ def catalogue() -> dict[str, Rule]:
             raise RuleFileError(f"rules/checks: {rule.id} is defined twice.")
         found[rule.id] = rule
     return found
+
+
+@cache
+def backend_tables() -> tuple[BackendTable, ...]:
+    """Return every table of ``rules/backends``, in the order of the file names."""
+    return tuple(_all(rules_folder()).backends)
+
+
+@cache
+def divergences() -> tuple[Divergence, ...]:
+    """Return every divergence of every table."""
+    return tuple(item for table in backend_tables() for item in table.divergences)
 
 
 def _read(path: Path, text: bytes, form: type[_T]) -> _T:

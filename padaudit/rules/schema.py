@@ -109,7 +109,8 @@ class RuleCase(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An operator on which the rule fires, or does not.
 
     ``input`` is the data tensor's shape: a number, ``"open"`` or ``"unknown"`` per axis.
-    ``after`` names the operator in front of it, where that matters.
+    ``after`` names the operator in front of it, and ``keras_version`` the version that wrote
+    the file, where that matters.
     """
 
     title: str
@@ -120,6 +121,7 @@ class RuleCase(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     input: list[int | Literal["open", "unknown"]]
     domain: str = ""
     after: str = ""
+    keras_version: str = ""
 
 
 class DefinitionCase(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -158,3 +160,50 @@ class RuleFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     schema: Literal["padaudit.checks/1"]
     rules: list[Rule]
+
+
+Minor = Annotated[str, msgspec.Meta(pattern=r"^3\.\d+$")]
+"""A minor version of Keras 3, as in ``3.9``."""
+
+
+class Divergence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A way in which "same" padding was measured to differ on one Keras backend.
+
+    Parameters
+    ----------
+    backend : str
+        The backend that differs from the others.
+    families : list of Family
+        The operators that it concerns.
+    when : list of str
+        Facts of the window that all hold; see `padaudit.audit.backends.FACTS`.
+    effect : str
+        What the backend does, a clause without a subject.
+    first, last : str
+        The Keras versions in which it does that; ``last`` is empty while it still does.
+    cases : int
+        How many of the measured configurations it concerns.
+    """
+
+    backend: Literal["tensorflow", "torch", "jax", "numpy"]
+    families: list[Family]
+    when: list[str]
+    effect: str
+    first: Minor
+    cases: Positive
+    last: Annotated[str, msgspec.Meta(pattern=r"^(3\.\d+)?$")] = ""
+
+
+class BackendTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One file of ``rules/backends``: what was measured, in which versions, and by what.
+
+    ``measured`` lists the Keras versions per backend, oldest first; ``cases`` counts the layer
+    configurations that were run in each.
+    """
+
+    schema: Literal["padaudit.backends/1"]
+    source: str
+    runtimes: dict[str, str]
+    measured: dict[str, list[str]]
+    cases: Positive
+    divergences: list[Divergence]

@@ -148,7 +148,7 @@ def compare_sources(
         reason = f"the original was not run whole: {error}"
         return Verification(Status.UNVERIFIED, reason=reason)
     found = [
-        _scaled(a, b, tolerance)
+        compare_scaled(a, b, tolerance)
         for ours, theirs in zip(original.outputs, results, strict=True)
         for a, b in zip(ours, theirs, strict=True)
     ]
@@ -233,7 +233,7 @@ def _against_plain(
         return Verification(Status.UNVERIFIED, reason=reason)
     total = merge(
         [
-            _scaled(a, b, tolerance)
+            compare_scaled(a, b, tolerance)
             for pair in zip(plain, results, strict=True)
             for a, b in zip(*pair, strict=True)
         ]
@@ -290,7 +290,8 @@ def _name_outputs_alike(original: Path, rewritten: Path) -> None:
     onnx.save(model, rewritten)
 
 
-def _scaled(reference: Array, result: Array, tolerance: Tolerance) -> Difference:
+def compare_scaled(reference: Array, result: Array, tolerance: Tolerance) -> Difference:
+    """Compare with a relative tolerance that is relative to the reference's largest magnitude."""
     if tolerance.rtol == 0.0 or reference.size == 0 or reference.dtype.kind != "f":
         return compare_arrays(result, reference, tolerance.rtol, tolerance.atol)
     scale = float(np.nan_to_num(np.abs(reference.astype(np.float64))).max())

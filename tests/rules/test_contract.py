@@ -8,6 +8,7 @@ from typing import Final
 import pytest
 
 from padaudit.audit.amounts import AMOUNTS
+from padaudit.audit.backends import FACTS
 from padaudit.audit.definition import obstacle_facts
 from padaudit.audit.findings import SEVERITIES, message_facts
 from padaudit.audit.predicates import PREDICATES
@@ -15,7 +16,7 @@ from padaudit.audit.sites import site_of
 from padaudit.formats.keras.modern import REPAIRS, Obstacle
 from padaudit.ir.site import Family, Padding
 from padaudit.padding.amounts import FORMULAS
-from padaudit.rules.load import catalogue, op_index, op_tables
+from padaudit.rules.load import backend_tables, catalogue, divergences, op_index, op_tables
 from padaudit.rules.schema import Rule
 
 CATALOGUE: Final = {
@@ -69,6 +70,20 @@ def test_repairs_are_the_ones_that_rules_name() -> None:
     named = [rule.repair for rule in catalogue().values() if rule.repair]
     assert sorted(named) == sorted(REPAIRS)
     assert not [rule.id for rule in catalogue().values() if rule.repair and rule.when]
+
+
+def test_facts_are_the_ones_that_divergences_name() -> None:
+    assert {name for item in divergences() for name in item.when} == set(FACTS)
+
+
+def test_divergences_were_measured_in_the_versions_that_they_name() -> None:
+    (table,) = backend_tables()
+    for item in table.divergences:
+        minors = [version.rpartition(".")[0] for version in table.measured[item.backend]]
+        assert item.first in minors
+        assert not item.last or (item.last in minors and item.last != minors[-1])
+        assert item.cases < table.cases
+        assert item.effect == item.effect.strip(" .")
 
 
 def test_formulas_are_the_ones_that_padding_words_mean() -> None:

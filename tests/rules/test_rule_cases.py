@@ -44,6 +44,7 @@ def all_cases() -> Iterator[object]:
 def resolve(case: RuleCase, visit_of: BuildVisit) -> tuple[PaddingSite, Graph]:
     domain = "keras" if case.framework == "keras" else case.domain
     visit = visit_of(domain, case.op, case.attributes, case.input, case.after)
+    visit.graph.producer_version = case.keras_version or None
     site = site_of(visit)
     assert site is not None, f"{case.op} is in no table"
     return site, visit.graph

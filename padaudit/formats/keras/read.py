@@ -44,6 +44,7 @@ from padaudit.ir.dims import Open, Shape
 from padaudit.ir.graph import CycleError, Graph
 from padaudit.ir.op import Op
 from padaudit.ir.tensor import TensorInfo
+from padaudit.ir.walk import walk
 
 MAX_DEPTH: Final = 32
 
@@ -84,10 +85,13 @@ def read_graph(
     where = document.path or "the model"
     try:
         spec = parse_model(document.config)
-        return _Builder(str(where), input_shapes, observed or {}).build(spec)
+        graph = _Builder(str(where), input_shapes, observed or {}).build(spec)
     except ConfigError as error:
         cause = error.cause if error.advice else f"invalid Keras config: {error.cause}"
         raise InputError(where, cause, error.advice or SAVE_AGAIN, error.layer) from error
+    for visit in walk(graph):
+        visit.graph.producer_version = document.keras_version
+    return graph
 
 
 def observed_name(scope: Sequence[str], layer: str, call: int, output: int) -> str:

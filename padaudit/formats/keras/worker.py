@@ -14,12 +14,12 @@ from typing import Any, Final
 
 import msgspec
 
+from padaudit.formats.keras.calling import one_line
 from padaudit.formats.keras.loading import load_model
 from padaudit.formats.keras.translation.marks import Layout, Marks
 from padaudit.verification.worker import load_arrays, save_arrays, write_record
 
 TASK_FILE: Final = "tasks.json"
-_LONGEST: Final = 240
 _DIED: Final = "the process ended while Keras ran the model"
 
 
@@ -111,10 +111,10 @@ def _carry_out(folder: Path, index: int, task: Task, file: TaskFile) -> None:
     keras, runtime = _runtime(file.legacy)
     record = result_file(folder, index)
     try:
-        model = _loaded(keras, task.model, file.legacy)
+        model = loaded_model(keras, task.model, file.legacy)
     except Exception as error:
         # Whatever Keras raises here says that it can't load the file.
-        write_record(record, TaskResult(runtime, load_error=_one_line(error)))
+        write_record(record, TaskResult(runtime, load_error=one_line(error)))
         return
     marked = _attempt(_translate, model, folder, index, task.marked, file) if task.marked else None
     plain = _attempt(_translate_plainly, model, task.plain, file) if task.plain else None
@@ -137,7 +137,8 @@ def _runtime(legacy: bool) -> tuple[Any, str]:
     return keras, f"{name} {keras.__version__}, TensorFlow {tensorflow.__version__} CPU"
 
 
-def _loaded(keras: Any, path: str, legacy: bool) -> Any:
+def loaded_model(keras: Any, path: str, legacy: bool) -> Any:
+    """Load a model with Keras in its safe mode, or with tf-keras, which has none."""
     if legacy:
         return keras.models.load_model(path, compile=False)
     with keras.utils.custom_object_scope(_layers_of_applications()):
@@ -164,7 +165,7 @@ def _attempt(action: Any, *arguments: Any) -> str | None:
     try:
         action(*arguments)
     except Exception as error:
-        return _one_line(error)
+        return one_line(error)
     return None
 
 
@@ -208,11 +209,6 @@ def _translate_plainly(model: Any, target: str, file: TaskFile) -> None:
         ]
     proto, _ = tf2onnx.convert.from_keras(model, input_signature=signature, opset=file.opset)
     Path(target).write_bytes(proto.SerializeToString(deterministic=True))
-
-
-def _one_line(error: BaseException) -> str:
-    text = " ".join(f"{type(error).__name__}: {error}".split())
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
 
 
 if __name__ == "__main__":
