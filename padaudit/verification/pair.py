@@ -16,7 +16,7 @@ from padaudit.rewriting.run import Loaded, load
 from padaudit.verification.compare import merge
 from padaudit.verification.evidence import Evidence, Status, Verification
 from padaudit.verification.explicit_form import Runnable, runnable
-from padaudit.verification.inputs import NoValuesError, generate, open_sizes
+from padaudit.verification.inputs import InputSpec, NoValuesError, generate, open_sizes
 from padaudit.verification.keras_level import SOURCE_RTOL
 from padaudit.verification.locate import Located, locate
 from padaudit.verification.model_level import (
@@ -90,30 +90,47 @@ def verify_files(
     models = load(first, input_shapes), load(second, InputShapes())
     try:
         specs = specs_of(models[0], input_shapes), specs_of(models[1], InputShapes())
-    except NoValuesError as error:
-        return Verification(Status.UNVERIFIED, reason=str(error))
-    try:
-        ways = links(*specs)
-    except UsageError as error:
-        return Verification(Status.DIFFERENT, reason=f"their inputs do not fit: {error}")
-    try:
+        ways = _ways(*specs)
         tries = _tries(ways[0], inputs)
     except NoValuesError as error:
         return Verification(Status.UNVERIFIED, reason=str(error))
+    except _UnlikeError as error:
+        return Verification(Status.DIFFERENT, reason=f"their inputs do not fit: {error}")
     if tolerance is None:
         same = len({model.document.format.split("-")[0] for model in models}) == 1
         tolerance = Tolerance() if same else Tolerance(SOURCE_RTOL, scaled=True)
     with tempfile.TemporaryDirectory(prefix="padaudit-") as name:
-        forms = []
-        for place, model in enumerate(models):
-            scratch = Path(name) / str(place)
-            scratch.mkdir()
-            form = runnable(model, scratch, limits.timeout)
-            if isinstance(form, str):
-                return Verification(Status.UNVERIFIED, reason=form)
-            forms.append(form)
-        comparison = _Comparison(models, (forms[0], forms[1]), tolerance, limits)
+        forms = _forms(models, Path(name), limits)
+        if isinstance(forms, str):
+            return Verification(Status.UNVERIFIED, reason=forms)
+        comparison = _Comparison(models, forms, tolerance, limits)
         return comparison.verdict(ways, tries)
+
+
+class _UnlikeError(Exception):
+    """The inputs of two models do not fit together."""
+
+
+def _ways(ours: Sequence[InputSpec], theirs: Sequence[InputSpec]) -> list[list[Link]]:
+    try:
+        return links(ours, theirs)
+    except UsageError as error:
+        raise _UnlikeError(str(error)) from error
+
+
+def _forms(
+    models: tuple[Loaded, Loaded], scratch: Path, limits: Limits
+) -> tuple[Runnable, Runnable] | str:
+    """Return both models as they can be run, or why one can't be."""
+    forms: list[Runnable] = []
+    for place, model in enumerate(models):
+        folder = scratch / str(place)
+        folder.mkdir()
+        form = runnable(model, folder, limits.timeout)
+        if isinstance(form, str):
+            return form
+        forms.append(form)
+    return forms[0], forms[1]
 
 
 def _tries(way: Sequence[Link], inputs: Path | None) -> list[list[Feed]]:
