@@ -258,5 +258,5 @@ def test_the_command_and_its_report(
     (checked,) = json.loads(capsys.readouterr().out)["models"]
     assert checked["findings"][0]["impact"]["variant"] == "symmetric"
     assert checked["findings"][0]["impact"]["max_abs"] > 0
-    with pytest.raises(UsageError, match="go with --what-if"):
+    with pytest.raises(UsageError, match="--site goes with --what-if"):
         cli.main(["verify", "c.onnx", "c.onnx", "--site", "conv"], standalone_mode=False)
