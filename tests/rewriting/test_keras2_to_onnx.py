@@ -82,6 +82,19 @@ def test_what_tf_keras_computes(build: Any, tmp_path: Path) -> None:
         assert_near(predicted(case.model, given), ran(case.path, given))
 
 
+@pytest.mark.parametrize("back", [None, "back"])
+def test_both_ways_go_by_the_names_of_the_definition(back: str | None, tmp_path: Path) -> None:
+    video = tf_keras.Input((3, 9, 2))
+    cell = L.ConvLSTM1D(2, 3, name="cell", **SAME)
+    other = back and L.ConvLSTM1D(2, 2, name=back, go_backwards=True, **SAME)
+    both = L.Bidirectional(cell, backward_layer=other, name="both")(video)
+    case = translated(varied(tf_keras.Model(video, both)), tmp_path, legacy=tf_keras)
+    assert_explicit(case)
+    assert not case.settled.report.kept
+    ids = {edit.site.id for edit in case.settled.report.edits}
+    assert {"both/cell"} | ({f"both/backward/{back}"} if back else set()) <= ids
+
+
 def test_calls_go_by_their_names(tmp_path: Path) -> None:
     case = translated(varied(videos()[0]), tmp_path, legacy=tf_keras)
     ids = {edit.site.id for edit in case.settled.report.edits}

@@ -144,6 +144,7 @@ def test_layer_is_translated_exactly(name: str, tmp_path: Path) -> None:
     case = check(stack(shape, layer()), list(sizes), tmp_path)
     ids = {edit.site.id for edit in case.settled.report.edits}
     nodes = {node.name for node in case.proto.graph.node}
+    assert not case.settled.report.kept
     assert "valid" in name or "ConvLSTM" in name or ids <= nodes
 
 

@@ -132,10 +132,21 @@ class _Naming:
         def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
             if self.tracer.runs(layer):
                 return original(layer, *args, **kwargs)
-            with self.tracer.within(layer, self._label(layer)):
+            side, label = self._place(layer)
+            with self.tracer.within(None, side), self.tracer.within(layer, label):
                 return original(layer, *args, **kwargs)
 
         return call
+
+    def _place(self, layer: Any) -> tuple[str | None, str]:
+        """Name a layer as the definition does, where Bidirectional renames copies of it."""
+        caller = self.tracer.caller
+        if layer is getattr(caller, "forward_layer", None):
+            return None, str(caller.layer.name)
+        if layer is getattr(caller, "backward_layer", None):
+            own = getattr(caller, "_backward_layer_config", None)
+            return ("backward", own["config"]["name"]) if own else (None, str(caller.layer.name))
+        return None, self._label(layer)
 
     def _label(self, layer: Any) -> str:
         expected = self._next[-1] if self._next else None

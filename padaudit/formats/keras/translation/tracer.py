@@ -56,7 +56,12 @@ class Tracer:
 
     def runs(self, layer: Any) -> bool:
         """Tell whether a layer is the one that was entered last."""
-        return bool(self._layers) and self._layers[-1][0] is layer
+        return layer is not None and self.caller is layer
+
+    @property
+    def caller(self) -> Any:
+        """The layer that was entered last, if any."""
+        return self._layers[-1][0] if self._layers else None
 
     @contextmanager
     def causal(self, left: int | None) -> Iterator[None]:

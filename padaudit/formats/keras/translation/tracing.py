@@ -102,7 +102,9 @@ def _entering(tracer: Tracer, original: Callable[..., Any]) -> Callable[..., Any
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         if tracer.runs(self):
             return original(self, *args, **kwargs)
-        with tracer.within(self, str(self.name)):
+        backward = getattr(tracer.caller, "backward_layer", None) is self
+        side = "backward" if backward else None
+        with tracer.within(None, side), tracer.within(self, str(self.name)):
             return original(self, *args, **kwargs)
 
     return call
