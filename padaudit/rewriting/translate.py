@@ -15,7 +15,7 @@ from padaudit.ir.dims import Open
 from padaudit.ir.site import Family
 from padaudit.rewriting.options import Options
 from padaudit.rewriting.output import publish, write_document
-from padaudit.rewriting.run import Loaded, RewriteResult, allows_writing, loaded
+from padaudit.rewriting.run import Loaded, RewriteResult, allows_writing, loaded, obstacles
 from padaudit.rewriting.translated import Settled, settle
 from padaudit.verification.evidence import Status, Verification
 from padaudit.verification.keras_level import Feeds, keras_feeds, prove_translation
@@ -26,6 +26,7 @@ _NEWEST_OPSET: Final = 18
 """The newest that tf2onnx writes; onnx's converter goes on from there."""
 _OLDEST_OPSET: Final = 9
 _IMAGE_RANKS: Final = (2, 3)
+_SUFFIXES: Final = {"keras-h5": ".h5", "keras-v3": ".keras"}
 _UNMOVED: Final = frozenset({Family.CONV_LSTM})
 
 
@@ -50,7 +51,7 @@ def rewrite_translated(
         scratch = Path(name)
         how = _how(model, options)
         values = [list(feed.values()) for feed in feeds]
-        file = model.document.path or source
+        file = _loadable(model, source, scratch, options)
         translation = translate_keras(file, values, scratch, how, options.timeout)
         translated = loaded(_document(source, translation, options), InputShapes())
         settled = settle(model, translated, translation.marks, options)
@@ -60,7 +61,25 @@ def rewrite_translated(
         written = write and allows_writing(verification, options)
         if written:
             publish(aside, target)
-    return RewriteResult(source, target, written, settled.report, settled.created, verification)
+    return RewriteResult(
+        source,
+        target,
+        written,
+        settled.report,
+        settled.created,
+        verification,
+        modernized=obstacles(source, options),
+    )
+
+
+def _loadable(model: Loaded, source: Path, scratch: Path, options: Options) -> Path:
+    """Return the file that Keras is to load: the mended one, where that was asked for."""
+    suffix = _SUFFIXES.get(model.document.format)
+    if not options.modernize or options.trust_model or suffix is None:
+        return model.document.path or source
+    mended = scratch / f"mended{suffix}"
+    write_document(model.document, mended)
+    return mended
 
 
 def _check_opset(opset: int | None) -> None:

@@ -71,6 +71,26 @@ def test_keras_3_loads_what_was_mended(legacy: Path) -> None:
     assert not [f for f in padaudit.check(result.target).findings if f.rule.startswith("PAD4")]
 
 
+def test_what_was_mended_is_translated_to_onnx(tmp_path: Path) -> None:
+    tf_keras = pytest.importorskip("tf_keras", reason="tf-keras writes the files of Keras 2")
+    for package in ("keras", "tf2onnx"):
+        pytest.importorskip(package, reason=f"{package} is needed to translate")
+    import onnxruntime
+
+    layers = [
+        tf_keras.layers.SeparableConv2D(3, (3, 2), 2, padding="same", input_shape=(9, 8, 2)),
+        tf_keras.layers.Conv2DTranspose(2, 2, 3, padding="same"),
+    ]
+    model = tf_keras.Sequential(layers)
+    model.save(tmp_path / "m.h5")
+    result = api.rewrite(tmp_path / "m.h5", tmp_path / "m.onnx", modernize=True, verify="none")
+    assert result.modernized
+    x = np.random.default_rng(0).normal(size=(2, 9, 8, 2)).astype("float32")
+    session = onnxruntime.InferenceSession(tmp_path / "m.onnx")
+    (got,) = session.run(None, {session.get_inputs()[0].name: x})
+    np.testing.assert_allclose(got, model(x), rtol=1e-5, atol=1e-6)
+
+
 def test_weights_survive_bit_by_bit_under_the_new_names(legacy: Path, tmp_path: Path) -> None:
     target = tmp_path / "out.h5"
     api.rewrite(legacy, target, modernize=True, verify="none")
