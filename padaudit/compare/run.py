@@ -14,7 +14,7 @@ from padaudit.compare.differences import PaddingDifference, differences, fill_di
 from padaudit.compare.fix import Unfixed, corrected
 from padaudit.compare.pair import load_pair, settled
 from padaudit.compare.result import Comparison, Sameness
-from padaudit.compare.runs import effect_of, gap_between, run_pair, run_port
+from padaudit.compare.runs import effect_of, gap_between, random_side, run_pair, run_port
 from padaudit.compare.units import units_of
 from padaudit.compare.verdict import judged, not_run, proven
 from padaudit.errors import UsageError
@@ -62,7 +62,10 @@ def compare_files(
         runs = run_pair(pair, Path(name), timeout)
         draft = Comparison(original, port, Sameness.UNVERIFIED, alignment, found)
         if isinstance(runs, str):
-            return not_run(draft, runs)
+            return not_run(draft, f"the models were not run: {runs}")
+        random = None if runs.gap.equal else random_side(pair, runs, Path(name), timeout)
+        if random is not None:
+            return not_run(draft, random)
         if not runs.gap.equal:
             found = (*found, *fill_differences(alignment))
         draft = replace(

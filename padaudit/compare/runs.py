@@ -15,6 +15,7 @@ from padaudit.compare.pair import Pair
 from padaudit.formats.shape_options import InputShapes
 from padaudit.ir.walk import walk
 from padaudit.rewriting.run import Loaded, load
+from padaudit.verification.unsteady import drawing, unsteady, why_unsteady
 
 _CROPS: Final = frozenset(
     {"CenterCropPad", "Cropping1D", "Cropping2D", "Cropping3D", "Gather", "GetItem", "Slice"}
@@ -55,6 +56,22 @@ def run_pair(pair: Pair, scratch: Path, timeout: float) -> Runs | str:
         if best is None or runs.gap.relative < best.gap.relative:
             best = runs
     return best or "it has no inputs"
+
+
+def random_side(pair: Pair, runs: Runs, scratch: Path, timeout: float) -> str | None:
+    """Return why the outputs of a model are others at each run; None if they are not."""
+    sides = (
+        (pair.original, runs.original, runs.feeds),
+        (pair.port, runs.port, [as_port(runs.way, feed) for feed in runs.feeds]),
+    )
+    for place, (model, ran, given) in enumerate(sides):
+        name = drawing(model.graph)
+        if name is None or ran.outputs is None:
+            continue
+        again = run_model(model, given, scratch / f"again{place}", timeout)
+        if again.outputs is not None and unsteady(ran.outputs, again.outputs):
+            return why_unsteady(str(model.document.path), name)
+    return None
 
 
 def run_port(path: Path, runs: Runs, scratch: Path, timeout: float) -> Ran:

@@ -11,9 +11,8 @@ from padaudit.compare.result import Comparison, Sameness
 _SHOWN: Final = 8
 
 
-def not_run(draft: Comparison, error: str) -> Comparison:
-    """Return a comparison whose models could not be run, with what can be said of it."""
-    reason = f"the models were not run: {error}"
+def not_run(draft: Comparison, reason: str) -> Comparison:
+    """Return a comparison whose models' runs say nothing, with what can be said of it."""
     status = Sameness.DIFFERENT if draft.differences else Sameness.UNVERIFIED
     return replace(draft, status=status, reason=reason)
 
@@ -60,4 +59,6 @@ def _explained(draft: Comparison) -> str:
         return "with the padding corrected the outputs agree"
     if after.reason:
         return f"the corrected port can't be compared: {after.reason}"
+    if draft.unfixed:
+        return "the padding differs; a difference remains, as not all of it could be corrected here"
     return "the padding differs, and something else does too: a difference remains"

@@ -7,7 +7,7 @@ import itertools
 import re
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -19,9 +19,9 @@ from padaudit.rewriting.options import Options
 from padaudit.rewriting.run import load, rewrite_file
 from padaudit.verification.backend_runs import BackendRun, run_backend
 from padaudit.verification.backend_worker import LayerPath
-from padaudit.verification.compare import Difference, merge
+from padaudit.verification.compare import Difference, compare_arrays, merge
 from padaudit.verification.evidence import Evidence, Status, Verification
-from padaudit.verification.keras_level import SOURCE_RTOL, compare_scaled, keras_feeds
+from padaudit.verification.keras_level import SOURCE_RTOL, keras_feeds
 from padaudit.verification.model_level import Tolerance
 from padaudit.verification.runner import Array
 
@@ -177,7 +177,7 @@ def compare_backends(
 
 
 def _tolerance(given: Tolerance | None) -> Tolerance:
-    return Tolerance(SOURCE_RTOL, SOURCE_RTOL) if given is None else given
+    return replace(given or Tolerance(SOURCE_RTOL, SOURCE_RTOL), scaled=True)
 
 
 class _Judge:
@@ -237,7 +237,8 @@ class _Judge:
         return Comparison(a[1], b[1], DIFFERS, total.max_abs, site, total.reason)
 
     def _difference(self, a: Array, b: Array) -> Difference:
-        return compare_scaled(*same_width(a, b), self.tolerance)
+        reference, result = same_width(a, b)
+        return compare_arrays(result, reference, *self.tolerance.bounds(reference))
 
     def _first_site(self, a: Key, b: Key, feed: int) -> str | None:
         """Return the first padded layer, in the order of the model, whose outputs differ."""

@@ -13,7 +13,7 @@ from padaudit.formats.keras.engine import KerasRun, missing_package, run_keras
 from padaudit.formats.keras.modern import holds_no_code
 from padaudit.formats.keras.translation.marks import Layout
 from padaudit.ir.dims import Open
-from padaudit.verification.compare import Difference, compare_arrays, merge
+from padaudit.verification.compare import compare_arrays, merge
 from padaudit.verification.evidence import Evidence, Status, Verification
 from padaudit.verification.inputs import InputSpec, open_sizes
 from padaudit.verification.model_level import (
@@ -36,9 +36,6 @@ TRANSLATION_RTOL: Final = 1e-5
 """The same for a translation of padaudit's own."""
 MODERN_RTOL: Final = 1e-5
 """The same between tf-keras and Keras 3, whose layers sum in different orders too."""
-
-_ROUNDINGS: Final = 8
-"""Tolerance in roundings of an output's type, where that is coarser (float16)."""
 
 Feeds = dict[str, Array]
 
@@ -93,7 +90,7 @@ def _modernized(
         (original,) = run_keras(
             [source], arrays, folder, timeout=options.timeout, translate=False, legacy=True
         )
-    tolerance = Tolerance(rtol=MODERN_RTOL)
+    tolerance = Tolerance(MODERN_RTOL, scaled=True)
     return compare_sources(original, rewritten.outputs, tolerance, rewritten.runtime, "Keras 3")
 
 
@@ -139,16 +136,13 @@ def compare_sources(
     runtime: str,
     what: str,
 ) -> Verification:
-    """Level 3: what the original computes in Keras against results of the rewritten model.
-
-    With a relative tolerance, that is relative to the largest magnitude of each output.
-    """
+    """Level 3: what the original computes in Keras against results of the rewritten model."""
     if original.outputs is None or results is None:
         error = original.errors[0] if original.errors else "the rewritten model does not run"
         reason = f"the original was not run whole: {error}"
         return Verification(Status.UNVERIFIED, reason=reason)
     found = [
-        compare_scaled(a, b, tolerance)
+        compare_arrays(b, a, *tolerance.bounds(a))
         for ours, theirs in zip(original.outputs, results, strict=True)
         for a, b in zip(ours, theirs, strict=True)
     ]
@@ -198,7 +192,7 @@ def prove_translation(
         reason = f"the output does not run: {results}"
         return [Verification(Status.DIFFERENT, reason=reason)]
     back = [[_moved(value, layout.inverse()) for value in values] for values in results]
-    tolerance = Tolerance(rtol=TRANSLATION_RTOL)
+    tolerance = Tolerance(TRANSLATION_RTOL, scaled=True)
     levels = [compare_sources(run, back, tolerance, "onnxruntime", "onnxruntime")]
     if run.onnx is not None:
         plain_feeds = [list(feed.values()) for feed in feeds]
@@ -233,7 +227,7 @@ def _against_plain(
         return Verification(Status.UNVERIFIED, reason=reason)
     total = merge(
         [
-            compare_scaled(a, b, tolerance)
+            compare_arrays(b, a, *tolerance.bounds(a))
             for pair in zip(plain, results, strict=True)
             for a, b in zip(*pair, strict=True)
         ]
@@ -288,12 +282,3 @@ def _name_outputs_alike(original: Path, rewritten: Path) -> None:
             model.graph.node.append(node)
             output.name = place.name
     onnx.save(model, rewritten)
-
-
-def compare_scaled(reference: Array, result: Array, tolerance: Tolerance) -> Difference:
-    """Compare with a relative tolerance that is relative to the reference's largest magnitude."""
-    if tolerance.rtol == 0.0 or reference.size == 0 or reference.dtype.kind != "f":
-        return compare_arrays(result, reference, tolerance.rtol, tolerance.atol)
-    scale = float(np.nan_to_num(np.abs(reference.astype(np.float64))).max())
-    rtol = max(tolerance.rtol, _ROUNDINGS * float(np.finfo(reference.dtype).eps))
-    return compare_arrays(result, reference, 0.0, tolerance.atol + rtol * scale)

@@ -30,6 +30,7 @@ from padaudit.verification.model_level import (
 from padaudit.verification.outputs import OutputMatch, matched
 from padaudit.verification.runner import DEFAULT_TIMEOUT, Array
 from padaudit.verification.samples import from_file
+from padaudit.verification.unsteady import drawing, unsteady, why_unsteady
 
 _BASES: Final = ((32, 33, 47), (64,))
 """Sizes to run models of open size at; networks with skip connections want powers of two."""
@@ -217,15 +218,31 @@ class _Comparison:
         ]
         evidence = self._evidence(matches, (ours, theirs), [feeds[place] for place in both])
         notes = (*self._notes(), *missed)
-        worst = next((item for item in matches if not item.equal), None)
-        if worst is None:
+        unequal = [item for item in matches if not item.equal]
+        if not unequal:
             return Verification(Status.EQUIVALENT, (evidence,), not_covered=notes)
+        random = self._unsteady(0, ours, feeds), self._unsteady(1, theirs, given)
+        steady = (m for m in unequal if m.ours not in random[0] and m.theirs not in random[1])
+        worst = next(steady, None)
+        if worst is None:
+            side = 0 if random[0] else 1
+            reason = why_unsteady(str(self.models[side].document.path), self._drawing(side))
+            return Verification(Status.UNVERIFIED, (evidence,), None, reason, notes)
         first = next(place for place, item in enumerate(worst.found) if not item.equal)
         place = both[min(first, len(both) - 1)]
         located = locate(
             self.models, self.forms, (feeds[place], given[place]), self.tolerance, self.limits
         )
         return self._different(worst, located, evidence, notes)
+
+    def _unsteady(self, side: int, ran: _Run, feeds: Sequence[Feed]) -> set[int]:
+        """Return which outputs of a model are others when it is run again."""
+        if self._drawing(side) is None:
+            return set()
+        return unsteady(ran.outputs, self._run(side, feeds).outputs)
+
+    def _drawing(self, side: int) -> str | None:
+        return drawing(self.models[side].graph)
 
     def _different(
         self,

@@ -275,7 +275,7 @@ def _converted_models(
     if document.path is not None:
         from padaudit.verification.keras_level import SOURCE_RTOL
 
-        pair, tolerance = ModelPair(document.path, written), Tolerance(rtol=SOURCE_RTOL)
+        pair, tolerance = ModelPair(document.path, written), Tolerance(SOURCE_RTOL, scaled=True)
         level = compare_models(pair, feeds, tolerance, options.timeout, options.memory_mb)
         levels.append(_as_source(level))
     return join(levels)

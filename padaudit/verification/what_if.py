@@ -22,6 +22,7 @@ from padaudit.formats.shape_options import InputShapes
 from padaudit.verification.naive import Change, change_of
 from padaudit.verification.runner import Job, RunOutcome, run
 from padaudit.verification.samples import Samples, concrete, from_file, made_up
+from padaudit.verification.unsteady import drawing, unsteady, why_unsteady
 from padaudit.verification.variants import Variants, refusal
 
 if TYPE_CHECKING:
@@ -103,6 +104,7 @@ class _Subject:
     units: Mapping[str, Unit]
     lost: Mapping[str, str]
     samples: Samples
+    drawing: str | None
 
 
 def what_if(
@@ -201,7 +203,8 @@ def _subject(
     if original.document.format == "onnx":
         model = load(_runnable(original, samples, scratch, timeout), shapes)
         units = {unit.id: _as_declared(unit, unit) for unit in units_of(model)}
-        return _Subject(model.document.path or path, units, {}, samples)
+        target = model.document.path or path
+        return _Subject(target, units, {}, samples, drawing(original.graph))
     translated = _translated(path, scratch, timeout)
     names = [spec.name for spec in specs_of(load(translated, InputShapes()), InputShapes())]
     feeds = [dict(zip(names, feed.values(), strict=True)) for feed in samples.feeds]
@@ -213,7 +216,7 @@ def _subject(
     units = {
         ours.id: _as_declared(ours, theirs) for ours, theirs in alignment.pairs if not ours.part
     }
-    return _Subject(translated, units, lost, replace(samples, feeds=feeds))
+    return _Subject(translated, units, lost, replace(samples, feeds=feeds), drawing(model.graph))
 
 
 def _as_declared(original: Unit, unit: Unit) -> Unit:
@@ -291,6 +294,10 @@ def _run(
     if base.outputs is None:
         cause = f"onnxruntime can't run it: {base.error}"
         raise InputError(subject.path, cause, "look at what it says of the model")
+    again = run([Job(variants.base, feeds)], timeout=timeout)[0] if subject.drawing else base
+    if unsteady(base.outputs, again.outputs or base.outputs):
+        cause = why_unsteady("it", subject.drawing)
+        raise InputError(subject.path, cause, "give the operator a seed, or take it out")
     found = _Found([], {}, _accuracy(base.outputs, samples.labels), base.runtime)
     for group in _grouped(list(trials), feeds):
         jobs = [Job(variants.write(trials[key]), feeds) for key in group]
