@@ -114,6 +114,27 @@ def test_what_does_not_agree_is_not_written(models: Path, here: Any) -> None:
     assert not (models / "fixed.onnx").exists()
 
 
+def test_what_can_not_be_corrected_is_said(models: Path, here: Any) -> None:
+    window = {"kernel_shape": [3, 3], "strides": [2, 2]}
+    cropped = {"starts": [1, 1], "ends": [13, 17], "axes": [2, 3]}
+    tensors = [numpy_helper.from_array(np.int64(values), key) for key, values in cropped.items()]
+    nodes = [
+        helper.make_node("ConvTranspose", ["x", "w"], ["t"], "up", **window),
+        helper.make_node("Slice", ["t", *cropped], ["y"], "crop"),
+    ]
+    right = helper.make_node(
+        "ConvTranspose", ["x", "w"], ["y"], "up", auto_pad="SAME_UPPER", **window
+    )
+    kernel, shape = weights((2, 4, 3, 3)), {"x": (1, 2, 6, 8)}
+    write(models, "up.onnx", model([right], shape, [kernel]))
+    write(models, "sliced.onnx", model(nodes, shape, [kernel, *tensors]))
+    code, out, _ = here("up.onnx", "sliced.onnx", "--fix", "fixed.onnx")
+    assert code == 1
+    assert "not all of it could be corrected here" in out
+    assert "something else" not in out
+    assert not (models / "fixed.onnx").exists()
+
+
 REFUSED: dict[str, tuple[list[str], str]] = {
     "a missing port": (["original.onnx", "missing.onnx"], "no such file"),
     "inputs that do not fit": (["original.onnx", "fewer.onnx"], "fits none of the port's"),
