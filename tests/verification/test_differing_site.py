@@ -86,7 +86,7 @@ def test_a_rewrite_whose_outputs_differ_names_the_site(tmp_path: Path) -> None:
     level = compare_models(ModelPair(source, written), [(X, X)], Tolerance(), 60)
     assert (level.status, level.first_difference) == (Status.DIFFERENT, "t4")
     model = load(source, InputShapes())
-    found = with_first_site(level, model, written, [X], Options())
+    found = with_first_site(level, model, written, [X], Tolerance(), Options())
     assert (found.status, found.first_difference) == (Status.DIFFERENT, "c1")
     assert found.error_map is not None
     assert "'c1'" in found.reason
