@@ -17,6 +17,8 @@ from padaudit.audit.check import expand
 from padaudit.errors import InputError, LimitError, PadauditError, UsageError
 from padaudit.formats.keras.hdf5 import read_text, write_text
 from padaudit.formats.keras.json_file import locate
+from padaudit.formats.shape_options import InputShapes
+from padaudit.rewriting.run import load
 
 Config = dict[str, Any]
 
@@ -423,6 +425,24 @@ def test_models_in_a_model_of_its_own_class(tmp_path: Path) -> None:
     path = write_text_file(tmp_path / "m.json", {"class_name": "lab>GAN", "config": parts})
     found = {key.split("/", 1)[1]: value for key, value in sizes(path).items()}
     assert found == {"critic/down": (20, 30), "generator/up": (9, 8)}
+
+
+def test_keras_3_counts_calls_from_0_in_layers_and_from_1_in_outputs(tmp_path: Path) -> None:
+    """As Keras 3.15 writes a functional model that is called twice; each call halves its input."""
+    keras3 = pytest.importorskip("keras", reason="Keras writes the file and tells the sizes")
+    image, x = keras3.Input((None, None, 3)), keras3.Input((17, 14, 3))
+    halved = keras3.layers.Conv2D(3, (3, 2), 2, padding="same", name="c")(image)
+    inner = keras3.Model(image, halved, name="inner")
+    once = inner(x)
+    twice = inner(once)
+    head = keras3.layers.Conv2D(2, (2, 5), padding="same", name="head")(once)
+    written = keras3.Model(x, [twice, head, once])
+    for name in ("m.h5", "m.keras"):
+        written.save(tmp_path / name)
+        graph = load(tmp_path / name, InputShapes()).graph
+        shapes = [graph.tensor(output).shape for output in graph.outputs]
+        assert [shape[1:3] for shape in shapes if shape] == [(5, 4), (9, 7), (9, 7)]
+        assert sizes(tmp_path / name)["head"] == (9, 7)
 
 
 def test_layers_of_one_name_in_a_sequential_of_keras_1(tmp_path: Path) -> None:

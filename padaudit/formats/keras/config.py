@@ -108,10 +108,31 @@ def ref_node(ref: TensorRef, offsets: Mapping[str, int]) -> Node:
 
 
 def call_offsets(spec: ModelSpec) -> dict[str, int]:
-    """Return 1 for inner models that are counted from 1 (call 0 is their own graph)."""
+    """Return 1 for inner models that layers count from 1 (call 0 is their own graph)."""
+    from_zero = {ref.layer for ref in _used(spec) if ref.call == 0}
+    return dict.fromkeys(_last_reached(spec) - from_zero, 1)
+
+
+def output_offsets(spec: ModelSpec) -> dict[str, int]:
+    """Return 1 for inner models that the outputs of a model count from 1.
+
+    Keras 3 does so for functional ones, whose calls its layers count from 0
+    (``get_config`` and ``get_tensor`` of ``keras.src.models.functional``).
+    """
+    functional = {x.name for x in spec.layers if x.model and x.class_name != "Sequential"}
+    from_zero = {ref.layer for ref in spec.outputs if ref.call == 0}
+    return dict.fromkeys((_last_reached(spec) | functional) - from_zero, 1)
+
+
+def _used(spec: ModelSpec) -> list[TensorRef]:
+    return [ref for layer in spec.layers for call in layer.calls for ref in call.inputs]
+
+
+def _last_reached(spec: ModelSpec) -> set[str]:
+    """Return the inner models of which a call is meant that is not there if 0 is the first."""
     calls = {layer.name: len(layer.calls) for layer in spec.layers if layer.model}
-    used = (ref for layer in spec.layers for call in layer.calls for ref in call.inputs)
-    return {ref.layer: 1 for ref in (*used, *spec.outputs) if ref.call == calls.get(ref.layer)}
+    refs = (*_used(spec), *spec.outputs)
+    return {ref.layer for ref in refs if ref.call == calls.get(ref.layer)}
 
 
 def _functional(

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from padaudit.formats.keras.calls import Node
-from padaudit.formats.keras.config import ModelSpec, call_offsets, ref_node
+from padaudit.formats.keras.config import ModelSpec, call_offsets, output_offsets, ref_node
 
 
 def layer_order(spec: ModelSpec) -> tuple[str, ...]:
@@ -55,7 +55,7 @@ def _traverse(
     spec: ModelSpec, parents: Mapping[Node, tuple[Node, ...]]
 ) -> tuple[list[Node], dict[str, int]]:
     """Depth first from the outputs: nodes in the order they finish, layers as first seen."""
-    offsets = call_offsets(spec)
+    offsets = output_offsets(spec)
     finished: dict[Node, None] = {}
     first_seen: dict[str, int] = {}
     for output in spec.outputs:

@@ -13,6 +13,7 @@ from padaudit.formats.keras.config import (
     ModelSpec,
     Path,
     call_offsets,
+    output_offsets,
     parse_model,
     ref_node,
 )
@@ -152,7 +153,7 @@ class _Builder:
         graph = Graph(spec.name)
         offsets = call_offsets(spec)
         graph.inputs = tuple(_tensor(ref, offsets) for ref in spec.inputs)
-        graph.outputs = tuple(_tensor(ref, offsets) for ref in spec.outputs)
+        graph.outputs = tuple(_tensor(ref, output_offsets(spec)) for ref in spec.outputs)
         graph.tensors.update(zip(graph.inputs, shapes, strict=False))
         self._add_ops(graph, spec, offsets)
         layers = {layer.name: layer for layer in spec.layers}
@@ -355,9 +356,11 @@ def _tensor(ref: TensorRef, offsets: Mapping[str, int]) -> str:
 def _output_counts(spec: ModelSpec, offsets: Mapping[str, int]) -> dict[tuple[str, int], int]:
     counts: dict[tuple[str, int], int] = {}
     used = (ref for layer in spec.layers for call in layer.calls for ref in call.inputs)
-    for ref in (*used, *spec.outputs):
-        key = ref_node(ref, offsets)
-        counts[key] = max(counts.get(key, 1), ref.output + 1)
+    keys = [(ref_node(ref, offsets), ref.output) for ref in used]
+    outside = output_offsets(spec)
+    keys += [(ref_node(ref, outside), ref.output) for ref in spec.outputs]
+    for key, output in keys:
+        counts[key] = max(counts.get(key, 1), output + 1)
     return counts
 
 
