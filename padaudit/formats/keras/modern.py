@@ -228,15 +228,18 @@ def slashes(record: Record) -> Iterator[str]:
 
 @_repair
 def inner_calls(record: Record) -> Iterator[str]:
-    """Calls of inner Sequential models are counted from 0."""
+    """Calls of inner models are counted from 0.
+
+    Keras 3 still counts those of functional ones from 1 where they are outputs of the whole
+    (``get_tensor`` of ``keras.src.models.functional``).
+    """
     if not is_model(record) or "input_layers" not in _settings(record):
         return
     spec = parse_model(record)
-    offsets = call_offsets(spec)
-    counted = {layer.name for layer in spec.layers if layer.class_name == "Sequential"}
-    for name in sorted(counted & set(offsets)):
-        yield f"the calls of the inner model '{name}' are counted from 1"
-        recount_calls(record, name)
+    sequential = {layer.name: layer.class_name == "Sequential" for layer in spec.layers}
+    for name in sorted(call_offsets(spec)):
+        if recount_calls(record, name, outputs=sequential[name]):
+            yield f"the calls of the inner model '{name}' are counted from 1"
 
 
 @_repair

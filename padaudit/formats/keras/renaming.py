@@ -29,14 +29,31 @@ def rename_layers(record: dict[str, Any], names: Mapping[str, str]) -> None:
         _rename_references(config.get(key), names)
 
 
-def recount_calls(record: dict[str, Any], name: str) -> None:
-    """Count the calls of one layer from 0 that were counted from 1, wherever they are used."""
+def recount_calls(record: dict[str, Any], name: str, *, outputs: bool) -> int:
+    """Count the calls of one layer from 0 that were counted from 1.
+
+    Parameters
+    ----------
+    record : dict
+        The record of the model that the layer is in; it is changed.
+    name : str
+        The layer.
+    outputs : bool
+        Whether also the outputs of the model are counted so.
+
+    Returns
+    -------
+    int
+        How many references were changed.
+    """
     config = record["config"]
     places = [layer.get("inbound_nodes") for layer in config["layers"]]
-    for place in (*places, config.get("input_layers"), config.get("output_layers")):
-        for reference in _references(place):
-            if reference[0] == name:
-                reference[1] -= 1
+    if outputs:
+        places += [config.get("input_layers"), config.get("output_layers")]
+    found = [ref for place in places for ref in _references(place) if ref[0] == name]
+    for reference in found:
+        reference[1] -= 1
+    return len(found)
 
 
 def rename_weights(file: Any, names: Mapping[str, str]) -> None:
