@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import Final
 
 from padaudit.errors import InputError, UsageError
-from padaudit.formats.keras.engine import DEFAULT_OPSET, How, Translation, require, translate_keras
+from padaudit.formats.keras.engine import (
+    DEFAULT_OPSET,
+    How,
+    KerasRun,
+    Translation,
+    require,
+    translate_keras,
+)
 from padaudit.formats.keras.translation.marks import Layout
 from padaudit.formats.onnx.document import OnnxDocument, read_onnx
 from padaudit.formats.shape_options import InputShapes
@@ -19,7 +26,12 @@ from padaudit.rewriting.output import publish, write_document
 from padaudit.rewriting.run import Loaded, RewriteResult, allows_writing, loaded, obstacles
 from padaudit.rewriting.translated import Settled, settle
 from padaudit.verification.evidence import Status, Verification
-from padaudit.verification.keras_level import Feeds, keras_feeds, prove_translation
+from padaudit.verification.keras_level import (
+    Feeds,
+    keras_feeds,
+    prove_translation,
+    run_unmended,
+)
 from padaudit.verification.proof import join, with_scope
 from padaudit.verification.translation_level import prove_nodes
 
@@ -29,10 +41,11 @@ _OLDEST_OPSET: Final = 9
 _IMAGE_RANKS: Final = (2, 3)
 _SUFFIXES: Final = {"keras-h5": ".h5", "keras-v3": ".keras"}
 _MENDED: Final = (
-    "it is what Keras 3 makes of the mended model, and that was not compared with tf-keras, "
-    "which may compute something else (a hard sigmoid): write a Keras file with --modernize, "
-    "which is, and translate that"
+    "it is what Keras 3 makes of the mended model; tf-keras, which may compute something else "
+    "(a hard sigmoid), did not run the file as it was"
 )
+_REPAIR: Final = "if Keras 2 wrote it, repair it with --modernize"
+_TRUST: Final = "let tf-keras load it with --trust-model (which may run code that the model holds)"
 _UNMOVED: Final = frozenset({Family.CONV_LSTM})
 
 
@@ -63,8 +76,11 @@ def rewrite_translated(
         settled = settle(model, translated, translation.marks, options)
         aside = scratch / "settled.onnx"
         write_document(settled.applied.document, aside)
-        verification = _prove(translated, translation, settled, aside, feeds, options, how.layout)
-        if file.parent == scratch and verification.status is Status.EQUIVALENT:
+        mended = file.parent == scratch
+        judge = _unmended(source, translation, feeds, scratch, options) if mended else None
+        judged = replace(translation, run=judge or translation.run)
+        verification = _prove(translated, judged, settled, aside, feeds, options, how.layout)
+        if mended and judge is None and verification.status is Status.EQUIVALENT:
             verification = replace(verification, status=Status.UNVERIFIED, reason=_MENDED)
         written = write and allows_writing(verification, options)
         if written:
@@ -88,6 +104,16 @@ def _loadable(model: Loaded, source: Path, scratch: Path, options: Options) -> P
     mended = scratch / f"mended{suffix}"
     write_document(model.document, mended)
     return mended
+
+
+def _unmended(
+    source: Path, translation: Translation, feeds: list[Feeds], scratch: Path, options: Options
+) -> KerasRun | None:
+    """Return what tf-keras makes of the file as it was; None if it does not run it."""
+    run = run_unmended(source, feeds, scratch, options) if feeds else None
+    if run is None or run.outputs is None:
+        return None
+    return replace(translation.run, outputs=run.outputs, runtime=run.runtime)
 
 
 def _check_opset(opset: int | None) -> None:
@@ -148,10 +174,7 @@ def _document(source: Path, translation: Translation, options: Options) -> OnnxD
 
 def _way_out(translation: Translation, options: Options) -> str:
     if not translation.loaded and not options.trust_model:
-        return (
-            "if Keras 2 wrote it, repair it with --modernize, or let tf-keras load it with "
-            "--trust-model (which may run code that the model holds)"
-        )
+        return _TRUST if options.modernize else f"{_REPAIR}, or {_TRUST}"
     return "write a Keras file instead (no translation needed)"
 
 

@@ -84,14 +84,41 @@ def _modernized(
     if rewritten.outputs is None:
         reason = f"Keras 3 does not load the result: {' '.join(rewritten.errors)}"
         return Verification(Status.UNVERIFIED, reason=reason)
-    if original.outputs is None and (options.trust_model or holds_no_code(source)):
-        folder = scratch / "legacy"
-        folder.mkdir()
-        (original,) = run_keras(
-            [source], arrays, folder, timeout=options.timeout, translate=False, legacy=True
-        )
+    if original.outputs is None:
+        original = run_unmended(source, feeds, scratch, options) or original
     tolerance = Tolerance(MODERN_RTOL, scaled=True)
     return compare_sources(original, rewritten.outputs, tolerance, rewritten.runtime, "Keras 3")
+
+
+def run_unmended(
+    source: Path, feeds: Sequence[Feeds], scratch: Path, options: Options
+) -> KerasRun | None:
+    """Run a file of Keras 2 as it was in tf-keras.
+
+    Parameters
+    ----------
+    source : Path
+        The file.
+    feeds : sequence of Feeds
+        The inputs.
+    scratch : Path
+        A folder that the caller removes.
+    options : Options
+        ``trust_model`` says whether code of the file may be run.
+
+    Returns
+    -------
+    KerasRun or None
+        None if that may run code of the file, and is not to.
+    """
+    if not (options.trust_model or holds_no_code(source)):
+        return None
+    folder = scratch / "legacy"
+    folder.mkdir()
+    arrays = [list(feed.values()) for feed in feeds]
+    return run_keras(
+        [source], arrays, folder, timeout=options.timeout, translate=False, legacy=True
+    )[0]
 
 
 def keras_feeds(model: Loaded) -> list[Feeds]:

@@ -15,7 +15,7 @@ import pytest
 
 import padaudit
 from padaudit import api
-from padaudit.errors import UsageError
+from padaudit.errors import InputError, UsageError
 from padaudit.verification.evidence import Status
 
 MAKE = """
@@ -83,11 +83,10 @@ def test_what_was_mended_is_translated_to_onnx(tmp_path: Path) -> None:
     ]
     model = tf_keras.Sequential(layers)
     model.save(tmp_path / "m.h5")
-    result = api.rewrite(
-        tmp_path / "m.h5", tmp_path / "m.onnx", modernize=True, allow_unverified=True
-    )
-    assert result.modernized
-    assert result.verification.status is Status.UNVERIFIED
+    result = api.rewrite(tmp_path / "m.h5", tmp_path / "m.onnx", modernize=True)
+    assert result.modernized and result.verification.status is Status.EQUIVALENT
+    (source,) = (item for item in result.verification.evidence if item.level == "source")
+    assert "the original in tf-keras" in source.detail
     x = np.random.default_rng(0).normal(size=(2, 9, 8, 2)).astype("float32")
     session = onnxruntime.InferenceSession(tmp_path / "m.onnx")
     (got,) = session.run(None, {session.get_inputs()[0].name: x})
@@ -168,3 +167,13 @@ def test_onnx_has_nothing_to_modernize() -> None:
     path = Path(__file__).parents[2] / "fixtures" / "auto-pad.onnx"
     with pytest.raises(UsageError, match="--modernize is for Keras models"):
         api.rewrite(path, modernize=True, verify="none")
+
+
+def test_the_error_names_the_way_that_is_left(tmp_path: Path) -> None:
+    pytest.importorskip("tf2onnx", reason="tf2onnx translates these models")
+    fixtures, target = Path(__file__).parents[2] / "fixtures", tmp_path / "m.onnx"
+    with pytest.raises(InputError, match=r"repair it with --modernize, or let tf-keras"):
+        api.rewrite(fixtures / "digits-keras2-sequential.h5", target)
+    with pytest.raises(InputError, match=r"; let tf-keras load it with --trust-model"):
+        api.rewrite(fixtures / "digits-keras1.h5", target, modernize=True)
+    assert not target.exists()
