@@ -177,3 +177,20 @@ def test_the_error_names_the_way_that_is_left(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"; let tf-keras load it with --trust-model"):
         api.rewrite(fixtures / "digits-keras1.h5", target, modernize=True)
     assert not target.exists()
+
+
+def test_padding_in_a_wrapper_of_a_mended_file_is_for_keras_3(tmp_path: Path) -> None:
+    tf_keras = pytest.importorskip("tf_keras", reason="tf-keras writes the files of Keras 2")
+    keras = pytest.importorskip("keras", reason="Keras 3 loads the result")
+    layers = [
+        tf_keras.layers.TimeDistributed(
+            tf_keras.layers.DepthwiseConv2D((3, 2), 2, padding="same"), input_shape=(3, 9, 8, 2)
+        ),
+    ]
+    model = tf_keras.Sequential(layers)
+    model.save(tmp_path / "m.h5")
+    result = api.rewrite(tmp_path / "m.h5", modernize=True, verify="none")
+    x = np.random.default_rng(0).normal(size=(2, 3, 9, 8, 2)).astype("float32")
+    loaded = keras.models.load_model(result.target, compile=False)
+    np.testing.assert_array_equal(loaded(x), model(x))
+    assert not [site for site in padaudit.check(result.target).sites if site.implicit]

@@ -108,7 +108,7 @@ def keras_version(document: KerasDocument) -> tuple[int, int]:
 def host_of(document: KerasDocument, config: Any, site: PaddingSite, place: Place) -> Host:
     """Return what a new layer for a site stands beside, in an edited config."""
     record = record_at(config, place.origin.path)
-    modern = "module" in record or keras_version(document) >= (3, 0)
+    modern = document.modernized or "module" in record or keras_version(document) >= (3, 0)
     return Host(record, modern, _keras1(record_at(config, site.op.origin.path)))
 
 
