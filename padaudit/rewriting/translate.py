@@ -116,6 +116,29 @@ def _unmended(
     return replace(translation.run, outputs=run.outputs, runtime=run.runtime)
 
 
+def runnable_translation(model: Loaded, folder: Path, timeout: float) -> Path | str:
+    """Return a Keras model as ONNX that onnxruntime runs rightly; or why there is none.
+
+    Parameters
+    ----------
+    model : Loaded
+        A Keras model in a file.
+    folder : Path
+        Where the translation is written; the caller removes it.
+    timeout : float
+        Seconds for the translation.
+    """
+    path = model.document.path or folder
+    translation = translate_keras(path, [], folder, How(), timeout)
+    if translation.onnx is None:
+        return translation.error
+    translated = loaded(read_onnx(translation.onnx), InputShapes())
+    settled = settle(model, translated, translation.marks, Options("attrs"))
+    target = folder / "explicit.onnx"
+    write_document(settled.applied.document, target)
+    return target
+
+
 def _check_opset(opset: int | None) -> None:
     if opset is not None and opset < _OLDEST_OPSET:
         raise UsageError(

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from padaudit.compare.align import align
 from padaudit.compare.engine import specs_of
 from padaudit.compare.units import units_of
-from padaudit.formats.keras.engine import missing_package, run_keras
+from padaudit.formats.keras.engine import missing_package
 from padaudit.formats.shape_options import InputShapes
 from padaudit.verification.differing_site import DifferingSite, SiteMatch, first_differing
 from padaudit.verification.model_level import Feed, FeedPair, Tolerance
@@ -112,17 +111,17 @@ def _in_onnx(form: Runnable, feed: Feed, timeout: float) -> _InOnnx | str:
     if model.document.format == "onnx":
         return _InOnnx(model, feed, {site.id: site for site in model.sites})
     from padaudit.rewriting.run import load
+    from padaudit.rewriting.translate import runnable_translation
 
     package = missing_package()
     if package is not None:
         return f"{package} is not installed"
     folder = form.scratch / "translated"
     folder.mkdir()
-    path = Path(model.document.path or folder)
-    result = run_keras([path], [], folder, timeout=timeout, predict=False)[0]
-    if result.onnx is None:
-        return result.errors[0] if result.errors else "it has no translation"
-    translated = load(result.onnx, InputShapes())
+    path = runnable_translation(model, folder, timeout)
+    if isinstance(path, str):
+        return path
+    translated = load(path, InputShapes())
     names = [spec.name for spec in specs_of(translated, InputShapes())]
     renamed = dict(zip(names, feed.values(), strict=True))
     alignment = align(units_of(model), units_of(translated))

@@ -17,7 +17,7 @@ from padaudit.compare.engine import explicit_file, specs_of
 from padaudit.compare.unit import Unit
 from padaudit.compare.units import units_of
 from padaudit.errors import InputError, UsageError
-from padaudit.formats.keras.engine import require, run_keras
+from padaudit.formats.keras.engine import require
 from padaudit.formats.shape_options import InputShapes
 from padaudit.verification.naive import Change, change_of
 from padaudit.verification.runner import Job, RunOutcome, run
@@ -124,7 +124,7 @@ def what_if(
     Parameters
     ----------
     path : Path
-        A Keras or ONNX file; Keras models are translated with tf2onnx.
+        A Keras or ONNX file; Keras models are translated.
     variant : str
         A key of `padaudit.verification.naive.VARIANTS`.
     input_shapes : InputShapes
@@ -205,7 +205,7 @@ def _subject(
         units = {unit.id: _as_declared(unit, unit) for unit in units_of(model)}
         target = model.document.path or path
         return _Subject(target, units, {}, samples, drawing(original.graph))
-    translated = _translated(path, scratch, timeout)
+    translated = _translated(original, path, scratch, timeout)
     names = [spec.name for spec in specs_of(load(translated, InputShapes()), InputShapes())]
     feeds = [dict(zip(names, feed.values(), strict=True)) for feed in samples.feeds]
     renamed = dict(zip(names, shapes.shapes.values(), strict=True))
@@ -226,14 +226,16 @@ def _as_declared(original: Unit, unit: Unit) -> Unit:
     return replace(unit, behind=((0, 0),) * unit.window.rank)
 
 
-def _translated(path: Path, scratch: Path, timeout: float) -> Path:
+def _translated(original: Loaded, path: Path, scratch: Path, timeout: float) -> Path:
+    from padaudit.rewriting.translate import runnable_translation
+
     require(f"running {path}")
     folder = scratch / "keras"
     folder.mkdir()
-    result = run_keras([path], [], folder, timeout=timeout, predict=False)[0]
-    if result.onnx is None:
-        raise InputError(path, result.errors[0], "rewrite it to ONNX where that works")
-    return result.onnx
+    result = runnable_translation(original, folder, timeout)
+    if isinstance(result, str):
+        raise InputError(path, result, "rewrite it to ONNX where that works")
+    return result
 
 
 def _runnable(original: Loaded, samples: Samples, scratch: Path, timeout: float) -> Path:
