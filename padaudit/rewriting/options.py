@@ -10,7 +10,6 @@ from padaudit.formats.shape_options import InputShapes
 from padaudit.ir.site import Family
 from padaudit.rewriting.plan import AUTO, Wishes
 
-HOISTS = ("asymmetric", "all")
 OPEN_SIZES = ("keep", "layer")
 LAYOUTS = ("keep", "nhwc", "nchw")
 

@@ -14,7 +14,6 @@ from padaudit.formats.shape_options import InputShapes
 from padaudit.ir.dims import Open, Shape
 
 KERAS: Final = "keras"
-ENGINES: Final = ("padaudit", KERAS)
 _ADVICE: Final = "leave --engine keras out, and state what stops the inference with --assume"
 
 

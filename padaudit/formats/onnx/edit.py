@@ -119,10 +119,6 @@ class GraphEditor:
         """Return a name that no node and no tensor has yet, and take it."""
         return self._free(wanted, self._nodes, self._tensors)
 
-    def claim(self, wanted: str) -> str:
-        """Return a name that no node has yet, and take it."""
-        return self._free(wanted, self._nodes)
-
     def free_tensor_name(self, wanted: str) -> str:
         """Return a name that no tensor has yet, and take it."""
         return self._free(wanted, self._tensors)

@@ -84,7 +84,6 @@ class LayerCall:
 ShapeRule = Callable[[LayerCall], tuple[Shape, ...]]
 RULES: Final[dict[str, dict[str, ShapeRule]]] = {LAYERS: {}, OPERATIONS: {}, FUNCTIONS: {}}
 """Rule by domain and class name."""
-SHAPE_RULES: Final = RULES[LAYERS]
 
 
 def shape_rule(*class_names: str, domain: str = LAYERS) -> Callable[[ShapeRule], ShapeRule]:
