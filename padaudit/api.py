@@ -49,6 +49,8 @@ class RewriteKeywords(TypedDict, total=False):
     trust_model: bool
     explicit: bool
     modernize: bool
+    memory_mb: int | None
+    provider: str | None
 
 
 def load(model: Any, input_shapes: Shapes = None, *, assume: Assumes = None) -> Loaded:
@@ -219,6 +221,7 @@ def verify(
     timeout: float = 600.0,
     inputs: AnyPath | None = None,
     memory_mb: int | None = None,
+    provider: str | None = None,
 ) -> Verification:
     """Run two model files on the same inputs and compare their outputs.
 
@@ -236,6 +239,8 @@ def verify(
         A ``.npz`` file of arrays by the names of the first model's inputs.
     memory_mb : int, optional
         Memory of a run in onnxruntime, in MiB.
+    provider : str, optional
+        The execution provider that onnxruntime runs models on (``"cuda"``); the CPU's by default.
     """
     from padaudit.verification.model_level import Tolerance
     from padaudit.verification.pair import Limits, verify_files
@@ -245,7 +250,7 @@ def verify(
     limits = Limits(timeout, memory_mb)
     given_inputs = None if inputs is None else Path(inputs)
     return verify_files(
-        Path(a), Path(b), _shapes(input_shapes), tolerance, limits, inputs=given_inputs
+        Path(a), Path(b), _shapes(input_shapes), tolerance, limits, given_inputs, provider
     )
 
 

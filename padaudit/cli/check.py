@@ -15,9 +15,11 @@ from padaudit.cli.options import (
     assume_option,
     engine_option,
     input_shape_option,
+    provider_option,
     sizes,
     timeout_option,
 )
+from padaudit.errors import UsageError
 from padaudit.formats.shape_options import InputShapes
 from padaudit.report.line import Line
 
@@ -53,12 +55,15 @@ _FORMATS = ("full", "concise", "json")
     help="Let --engine keras load the model; that may run code the model holds.",
 )
 @timeout_option
+@provider_option
 def check(paths: tuple[Path, ...], **options: Any) -> int:
     """Report the padding of models: PATHS are files, folders or globs.
 
     Nothing of a model is run or deserialised, and TensorFlow is not needed, unless --impact
     or --engine keras is given.
     """
+    if options["provider"] is not None and not options["impact"]:
+        raise UsageError("--provider goes with --impact; without it nothing is run")
     config = load_config(Path.cwd())
     selection = Selection(
         _rules(options["select"]) or config.select,
@@ -69,7 +74,7 @@ def check(paths: tuple[Path, ...], **options: Any) -> int:
     with progress("Reading models"):
         result = check_paths(paths, shapes, selection, options["architecture"])
     if options["impact"]:
-        result = _measured(result, shapes, options["timeout"])
+        result = _measured(result, shapes, options["timeout"], options["provider"])
     _report(result, options["output_format"], options["output_file"])
     for model in result.models:
         if model.note:
@@ -81,11 +86,13 @@ def check(paths: tuple[Path, ...], **options: Any) -> int:
     return 1 if result.reaches(options["fail_on"]) and not options["exit_zero"] else 0
 
 
-def _measured(result: CheckResult, shapes: InputShapes, timeout: float) -> CheckResult:
+def _measured(
+    result: CheckResult, shapes: InputShapes, timeout: float, provider: str | None
+) -> CheckResult:
     from padaudit.verification.impact import with_impact
 
     with progress("Running models with other padding"):
-        ranked, problems = with_impact(result, shapes, timeout)
+        ranked, problems = with_impact(result, shapes, timeout, provider)
     for problem in problems:
         remark(problem)
     return ranked

@@ -7,7 +7,7 @@ from typing import Any
 
 from padaudit.cli.clicks import click
 from padaudit.cli.console import deliver, progress, show
-from padaudit.cli.options import input_shape_option, timeout_option
+from padaudit.cli.options import input_shape_option, provider_option, timeout_option
 from padaudit.formats.shape_options import parse_input_shapes
 
 
@@ -23,6 +23,7 @@ from padaudit.formats.shape_options import parse_input_shapes
 @click.option("--output-format", type=click.Choice(("full", "json")), default="full")
 @input_shape_option
 @timeout_option
+@provider_option
 def compare(original: Path, port: Path, **options: Any) -> int:
     """Find where the padding of PORT differs from that of ORIGINAL, which it should equal.
 
@@ -34,7 +35,9 @@ def compare(original: Path, port: Path, **options: Any) -> int:
 
     shapes = parse_input_shapes(options["input_shape"])
     with progress(f"Comparing {original} and {port}"):
-        result = compare_files(original, port, shapes, options["fix"], options["timeout"])
+        result = compare_files(
+            original, port, shapes, options["fix"], options["timeout"], options["provider"]
+        )
     if options["output_format"] == "json":
         from padaudit.report.compare import compare_json
         from padaudit.report.jsonable import dumps

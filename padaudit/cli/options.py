@@ -99,6 +99,16 @@ def memory_option(command: Command) -> Command:
     )(command)
 
 
+def provider_option(command: Command) -> Command:
+    """Add ``--provider``."""
+    return click.option(
+        "--provider",
+        metavar="NAME",
+        help="The execution provider on which onnxruntime runs whole models (cuda, openvino, "
+        "CUDAExecutionProvider, ...). Default: the CPU's, the only one that is exact.",
+    )(command)
+
+
 def evidence_option(command: Command) -> Command:
     """Add ``--evidence``."""
     return click.option(

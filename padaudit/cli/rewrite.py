@@ -15,6 +15,7 @@ from padaudit.cli.options import (
     evidence_option,
     input_shape_option,
     memory_option,
+    provider_option,
     sizes,
     timeout_option,
 )
@@ -98,6 +99,7 @@ if TYPE_CHECKING:
 @engine_option
 @timeout_option
 @memory_option
+@provider_option
 @evidence_option
 def rewrite(model: Path, **options: Any) -> int:
     """Write MODEL with its implicit padding made explicit, and prove that nothing else changed.
@@ -129,6 +131,7 @@ def rewrite(model: Path, **options: Any) -> int:
         memory_mb=options["memory_limit"],
         explicit=options["explicit"],
         modernize=options["modernize"],
+        provider=options["provider"],
     )
     how.validate()
     target = _target(how.definition(model), options["output"], options["in_place"], how.word)
@@ -165,7 +168,7 @@ def _rewritten(model: Path, target: Path, how: Options, options: dict[str, Any])
 _RECORDED: Final = (
     *("style", "verify", "families", "hoist", "freeze", "observe", "opset", "open_sizes"),
     *("layout", "trust_model", "architecture", "assume", "engine", "explicit", "modernize"),
-    *("allow_unverified", "input_shape", "timeout", "memory_limit"),
+    *("allow_unverified", "input_shape", "timeout", "memory_limit", "provider"),
 )
 """The options that an audit trail tells."""
 

@@ -12,6 +12,7 @@ from padaudit.cli.options import (
     evidence_option,
     input_shape_option,
     memory_option,
+    provider_option,
     timeout_option,
 )
 from padaudit.cli.what_if import show_what_if, what_if_options
@@ -31,6 +32,7 @@ from padaudit.verification.evidence import Status
 @input_shape_option
 @timeout_option
 @memory_option
+@provider_option
 @evidence_option
 def verify(a: Path, b: Path | None, **options: Any) -> int:
     """Run two models on the same inputs, and compare all of their outputs.
@@ -49,10 +51,10 @@ def verify(a: Path, b: Path | None, **options: Any) -> int:
     output's largest magnitude).
     """
     if options["backends"] is not None:
-        _refuse(options, "--backends")
+        _refuse(options, "--backends", "evidence", "memory_limit", "provider")
         return show_backends(a, b, options)
     if options["what_if"] is not None:
-        _refuse(options, "--what-if")
+        _refuse(options, "--what-if", "evidence", "memory_limit", "rtol", "atol")
         return show_what_if(a, b, options)
     if b is None:
         how = "padaudit verify A B (or A --what-if ..., A --backends ...)"
@@ -76,7 +78,9 @@ def verify(a: Path, b: Path | None, **options: Any) -> int:
     check_evidence_path(evidence, [a, b])
     shapes = parse_input_shapes(options["input_shape"])
     with progress(f"Running {a} and {b}"):
-        verdict = verify_files(a, b, shapes, tolerance, limits, options["inputs"])
+        verdict = verify_files(
+            a, b, shapes, tolerance, limits, options["inputs"], options["provider"]
+        )
     if evidence is not None:
         asked = {key: options[key] for key in _RECORDED}
         models = {"a": model_file(a), "b": model_file(b)}
@@ -92,12 +96,12 @@ def verify(a: Path, b: Path | None, **options: Any) -> int:
     return 0 if verdict.status is Status.EQUIVALENT else 1
 
 
-def _refuse(options: dict[str, Any], mode: str) -> None:
-    for name in ("evidence", "memory_limit"):
+def _refuse(options: dict[str, Any], mode: str, *names: str) -> None:
+    for name in names:
         if options[name] is not None:
             option = f"--{name.replace('_', '-')}"
             raise UsageError(f"{option} goes with two models, not with {mode}")
 
 
-_RECORDED: Final = ("rtol", "atol", "input_shape", "timeout", "memory_limit")
+_RECORDED: Final = ("rtol", "atol", "input_shape", "timeout", "memory_limit", "provider")
 """The options that an audit trail tells."""

@@ -51,6 +51,7 @@ def show_what_if(model: Path, other: Path | None, options: dict[str, Any]) -> in
             site=options["site"],
             inputs=options["inputs"],
             timeout=options["timeout"],
+            provider=options["provider"],
         )
     if options["output_format"] == "json":
         from padaudit.report.jsonable import dumps

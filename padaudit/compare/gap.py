@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from padaudit.compare.feeds import layouts
+from padaudit.verification.model_level import Tolerance, on_provider
 
 Array = NDArray[Any]
 Outputs = Sequence[Sequence[Array]]
@@ -130,7 +131,8 @@ def _distance(mine: Sequence[Array], others: Sequence[Array]) -> Gap:
             scale = float(finite.max(initial=0.0)) + _ATOL / RTOL
         max_abs = max(max_abs, worst)
         relative = max(relative, worst / scale)
-    return Gap(max_abs, relative, max(RTOL, _ROUNDINGS * coarse))
+    allowed = on_provider(Tolerance(RTOL, scaled=True)).rtol
+    return Gap(max_abs, relative, max(allowed, _ROUNDINGS * coarse))
 
 
 def _eps(values: Array) -> float:

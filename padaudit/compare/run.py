@@ -22,6 +22,7 @@ from padaudit.formats.shape_options import InputShapes
 from padaudit.rewriting.options import Options
 from padaudit.rewriting.output import Aside, output
 from padaudit.rewriting.run import Loaded
+from padaudit.verification.providers import using
 
 
 def compare_files(
@@ -30,6 +31,7 @@ def compare_files(
     input_shapes: InputShapes,
     fix: Path | None = None,
     timeout: float = 600.0,
+    provider: str | None = None,
 ) -> Comparison:
     """Find where the padding of a port differs from that of its original, and prove it.
 
@@ -44,14 +46,24 @@ def compare_files(
         if it agrees with the original then.
     timeout : float
         Seconds for one run of a model.
+    provider : str, optional
+        The execution provider that onnxruntime runs models on; the CPU's by default.
 
     Raises
     ------
     InputError
         If a file can't be read.
     UsageError
-        If the models' inputs do not fit together, or the fix can't be written there.
+        If the models' inputs do not fit together, the fix can't be written there, or there is
+        no such provider.
     """
+    with using(provider):
+        return _compared(original, port, input_shapes, fix, timeout)
+
+
+def _compared(
+    original: Path, port: Path, input_shapes: InputShapes, fix: Path | None, timeout: float
+) -> Comparison:
     pair = load_pair(original, port, input_shapes)
     _check_fix(pair.port, port, fix)
     with tempfile.TemporaryDirectory(prefix="padaudit-") as name:

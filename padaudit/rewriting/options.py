@@ -58,6 +58,8 @@ class Options:
         Whether implicit padding is made explicit.
     modernize : bool
         Whether what stops Keras 3 from loading a file of Keras 2 is repaired.
+    provider : str or None
+        The execution provider that onnxruntime runs whole models on; None for the CPU's.
     """
 
     style: str = AUTO
@@ -88,6 +90,7 @@ class Options:
     layout: str = "keep"
     trust_model: bool = False
     memory_mb: int | None = None
+    provider: str | None = None
 
     @property
     def wishes(self) -> Wishes:
@@ -119,6 +122,10 @@ class Options:
             raise UsageError("--hoist makes Pad nodes of pads; it excludes --style attrs")
         if self.layout not in LAYOUTS:
             raise UsageError(f"--layout is one of {', '.join(LAYOUTS)}, not '{self.layout}'")
+        if self.provider is not None and self.verify in {"site", "none"}:
+            raise UsageError(
+                f"--provider is for whole models, which --verify {self.verify} does not run"
+            )
         if self.freeze and not self.input_shapes:
             raise UsageError("--freeze writes the sizes of --input-shape; give it")
 

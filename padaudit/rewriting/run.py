@@ -25,6 +25,7 @@ from padaudit.rewriting.options import Options
 from padaudit.rewriting.output import output
 from padaudit.rewriting.plan import make_plan
 from padaudit.verification.evidence import Status, Verification
+from padaudit.verification.providers import using
 
 SUFFIXES: Final = {
     "keras-h5": frozenset({".h5", ".hdf5", ".onnx"}),
@@ -157,6 +158,11 @@ def rewrite_file(source: Path, target: Path, options: Options) -> RewriteResult:
         If Keras is to be translated to ONNX and the packages for it are missing.
     """
     options.validate()
+    with using(options.provider):
+        return _rewritten(source, target, options)
+
+
+def _rewritten(source: Path, target: Path, options: Options) -> RewriteResult:
     model = prepared(source, options, target)
     options.input_shapes.assumed.require(model.graph.assumed, str(source))
     check_target(model, options.definition(source), target, options.style)

@@ -11,6 +11,7 @@ from padaudit.audit.check import CheckResult, ModelReport
 from padaudit.audit.findings import SEVERITIES, Finding, Impact
 from padaudit.errors import PadauditError
 from padaudit.formats.shape_options import InputShapes
+from padaudit.verification.providers import using
 from padaudit.verification.what_if import Cost, what_if
 
 VARIANT: Final = "symmetric"
@@ -18,7 +19,7 @@ VARIANT: Final = "symmetric"
 
 
 def with_impact(
-    result: CheckResult, input_shapes: InputShapes, timeout: float
+    result: CheckResult, input_shapes: InputShapes, timeout: float, provider: str | None = None
 ) -> tuple[CheckResult, tuple[str, ...]]:
     """Run every model with findings, and rank them by what they would cost.
 
@@ -30,13 +31,27 @@ def with_impact(
         Sizes that the user fixes.
     timeout : float
         Seconds for one run of a model.
+    provider : str, optional
+        The execution provider that onnxruntime runs models on; the CPU's by default.
 
     Returns
     -------
     tuple of CheckResult and tuple of str
         The findings with their impact, the costly ones first; and why a model could not be
         run, one sentence each.
+
+    Raises
+    ------
+    UsageError
+        If there is no such provider.
     """
+    with using(provider):
+        return _measured(result, input_shapes, timeout)
+
+
+def _measured(
+    result: CheckResult, input_shapes: InputShapes, timeout: float
+) -> tuple[CheckResult, tuple[str, ...]]:
     models: list[ModelReport] = []
     problems: list[str] = []
     for model in result.models:

@@ -21,6 +21,7 @@ from padaudit.verification.model_level import (
     Tolerance,
     compare_models,
     feeds_at,
+    on_provider,
     same_feeds,
 )
 from padaudit.verification.runner import Array, Job, run
@@ -219,7 +220,7 @@ def prove_translation(
         reason = f"the output does not run: {results}"
         return [Verification(Status.DIFFERENT, reason=reason)]
     back = [[_moved(value, layout.inverse()) for value in values] for values in results]
-    tolerance = Tolerance(TRANSLATION_RTOL, scaled=True)
+    tolerance = on_provider(Tolerance(TRANSLATION_RTOL, scaled=True))
     levels = [compare_sources(run, back, tolerance, "onnxruntime", "onnxruntime")]
     if run.onnx is not None:
         plain_feeds = [list(feed.values()) for feed in feeds]
@@ -294,7 +295,7 @@ def _as_onnx(
     _name_outputs_alike(original.onnx, rewritten.onnx)
     pair = ModelPair(original.onnx, rewritten.onnx)
     fed = same_feeds(by_position(feeds, names))
-    return compare_models(pair, fed, EXACT, options.timeout, options.memory_mb)
+    return compare_models(pair, fed, on_provider(EXACT), options.timeout, options.memory_mb)
 
 
 def _name_outputs_alike(original: Path, rewritten: Path) -> None:

@@ -17,6 +17,7 @@ from padaudit.ir.dims import Open
 from padaudit.verification.compare import Difference, compare_arrays, merge
 from padaudit.verification.evidence import Evidence, Status, Verification
 from padaudit.verification.inputs import InputSpec, NoValuesError, Sizes, generate, open_sizes
+from padaudit.verification.providers import CPU, in_use
 from padaudit.verification.runner import Array, Job, RunOutcome, run
 from padaudit.verification.unsteady import unsteady, why_unsteady
 
@@ -69,6 +70,18 @@ def _eps(dtype: np.dtype[Any]) -> float:
 
 _ROUNDINGS: Final = 8
 """Tolerance in roundings of an output's type, where that is coarser (float16)."""
+
+
+OTHER_RTOL: Final = 1e-3
+"""Of an output's largest magnitude: what two graphs may be apart on another provider than the
+CPU's, which may give a part of one of them to another device, fuse it, or round to TF32."""
+
+
+def on_provider(tolerance: Tolerance) -> Tolerance:
+    """Return a tolerance for whole models, as coarse as the provider in use makes necessary."""
+    if in_use() == CPU or tolerance.rtol >= OTHER_RTOL:
+        return tolerance
+    return Tolerance(OTHER_RTOL, tolerance.atol, scaled=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,11 +161,11 @@ def _compared(
         each = _each(original, rewritten, tolerance, without)
         found.append(merge(each.values()))
         if not found[-1].equal:
-            evidence = _evidence(original, found, given[: len(found)], tolerance)
+            evidence = _evidence((original, rewritten), found, given[: len(found)], tolerance)
             name = next(name for name, item in each.items() if not item.equal)
             reason = f"output '{name}' differs: {found[-1].reason}"
             return Verification(Status.DIFFERENT, (evidence,), name, reason)
-    evidence = _evidence(ran[0], found, given, tolerance)
+    evidence = _evidence((ran[0], results[0]), found, given, tolerance)
     return Verification(Status.EQUIVALENT, (evidence,), not_covered=missed)
 
 
@@ -240,19 +253,23 @@ def setup_of(feeds: Sequence[Feed], tolerance: Tolerance) -> dict[str, Any]:
         if shape not in shapes:
             shapes.append(shape)
     bounds = {"rtol": tolerance.rtol, "atol": tolerance.atol, "of_magnitude": tolerance.scaled}
-    return {"input_shapes": shapes, "tolerance": bounds, "graph_optimizations": False}
+    how = {"graph_optimizations": False, "provider": in_use()}
+    return {"input_shapes": shapes, "tolerance": bounds, **how}
 
 
 def _evidence(
-    ran: RunOutcome, found: Sequence[Difference], feeds: Sequence[Feed], tolerance: Tolerance
+    ran: tuple[RunOutcome, RunOutcome],
+    found: Sequence[Difference],
+    feeds: Sequence[Feed],
+    tolerance: Tolerance,
 ) -> Evidence:
     total = merge(found)
     return Evidence(
         "model",
-        ran.runtime,
+        " and ".join(dict.fromkeys(item.runtime for item in ran)),
         total.max_abs,
         total.max_ulp,
-        {"inputs": len(found), "outputs": len(ran.output_names)},
+        {"inputs": len(found), "outputs": len(ran[0].output_names)},
         f"both models whole, graph optimisations off, {tolerance}",
         setup_of(feeds, tolerance),
     )

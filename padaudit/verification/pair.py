@@ -24,10 +24,12 @@ from padaudit.verification.model_level import (
     SEED,
     Feed,
     Tolerance,
+    on_provider,
     run_each,
     setup_of,
 )
 from padaudit.verification.outputs import OutputMatch, matched
+from padaudit.verification.providers import using
 from padaudit.verification.runner import DEFAULT_TIMEOUT, Array
 from padaudit.verification.samples import from_file
 from padaudit.verification.unsteady import drawing, unsteady, why_unsteady
@@ -60,6 +62,7 @@ def verify_files(
     tolerance: Tolerance | None = None,
     limits: Limits = Limits(),
     inputs: Path | None = None,
+    provider: str | None = None,
 ) -> Verification:
     """Compare two model files on random, border and constant inputs, or on the user's own.
 
@@ -80,14 +83,28 @@ def verify_files(
         What one run may take.
     inputs : Path, optional
         A ``.npz`` file of arrays by the names of the first model's inputs.
+    provider : str, optional
+        The execution provider that onnxruntime runs models on; the CPU's by default.
 
     Raises
     ------
     InputError
         If a file can't be read, or the arrays do not fit the first model.
     UsageError
-        If an input's rank is not known.
+        If an input's rank is not known, or the provider is not available.
     """
+    with using(provider):
+        return _verified((first, second), input_shapes, tolerance, limits, inputs)
+
+
+def _verified(
+    files: tuple[Path, Path],
+    input_shapes: InputShapes,
+    tolerance: Tolerance | None,
+    limits: Limits,
+    inputs: Path | None,
+) -> Verification:
+    first, second = files
     models = load(first, input_shapes), load(second, InputShapes())
     try:
         specs = specs_of(models[0], input_shapes), specs_of(models[1], InputShapes())
@@ -99,7 +116,7 @@ def verify_files(
         return Verification(Status.DIFFERENT, reason=f"their inputs do not fit: {error}")
     if tolerance is None:
         same = len({model.document.format.split("-")[0] for model in models}) == 1
-        tolerance = Tolerance() if same else Tolerance(SOURCE_RTOL, scaled=True)
+        tolerance = on_provider(Tolerance() if same else Tolerance(SOURCE_RTOL, scaled=True))
     with tempfile.TemporaryDirectory(prefix="padaudit-") as name:
         forms = _forms(models, Path(name), limits)
         if isinstance(forms, str):

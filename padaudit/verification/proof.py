@@ -23,6 +23,7 @@ from padaudit.verification.model_level import (
     Tolerance,
     compare_models,
     model_feeds,
+    on_provider,
     same_feeds,
 )
 from padaudit.verification.site_level import WITH_SLICE, Side, SitePair, prove_sites
@@ -214,7 +215,8 @@ def _tolerance(plan: Plan) -> Tolerance:
     onnxruntime sums the windows of a float mean row by row where the last stride is above 2,
     and column by column elsewhere, as in a sliced pool (measured with onnxruntime 1.32).
     """
-    return Tolerance(ROUNDED, scaled=True) if any(map(_reordered, plan.edits)) else EXACT
+    reordered = any(map(_reordered, plan.edits))
+    return on_provider(Tolerance(ROUNDED, scaled=True) if reordered else EXACT)
 
 
 def _reordered(edit: Edit) -> bool:
@@ -275,7 +277,8 @@ def _converted_models(
     if document.path is not None:
         from padaudit.verification.keras_level import SOURCE_RTOL
 
-        pair, tolerance = ModelPair(document.path, written), Tolerance(SOURCE_RTOL, scaled=True)
+        pair = ModelPair(document.path, written)
+        tolerance = on_provider(Tolerance(SOURCE_RTOL, scaled=True))
         level = compare_models(pair, feeds, tolerance, options.timeout, options.memory_mb)
         levels.append(_as_source(level))
     return join(levels)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from padaudit.errors import InputError, MissingDependencyError
 from padaudit.interrupts import raise_if_requested
 from padaudit.subprocesses import ending_of, running
+from padaudit.verification.providers import in_use, short
 from padaudit.verification.worker import (
     JOB_FILE,
     RUNTIME_FILE,
@@ -92,8 +93,9 @@ def run(
     timeout: float = DEFAULT_TIMEOUT,
     memory_mb: int | None = None,
     threads: int = 2,
+    provider: str | None = None,
 ) -> list[RunOutcome]:
-    """Run jobs in order, outside this process, on the CPU.
+    """Run jobs in order, outside this process.
 
     A job that kills the process or exceeds the timeout fails alone: those before it keep
     their results and those after it run in a fresh process.
@@ -108,6 +110,9 @@ def run(
         Address space of the process in MiB, where the system can limit it (POSIX).
     threads : int
         Threads that an operator may use.
+    provider : str, optional
+        Full name of the execution provider; that of `padaudit.verification.providers.using`
+        if None.
 
     Returns
     -------
@@ -117,7 +122,9 @@ def run(
     with tempfile.TemporaryDirectory(prefix="padaudit-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         with _enough_space(folder.parent):
-            records = [_prepare(folder, index, job) for index, job in enumerate(jobs)]
+            records = [
+                _prepare(folder, index, job, provider or in_use()) for index, job in enumerate(jobs)
+            ]
         outcomes: list[RunOutcome] = []
         while len(outcomes) < len(jobs):
             pending = records[len(outcomes) :]
@@ -125,6 +132,32 @@ def run(
             ending = _run_worker(folder, pending, timeout)
             outcomes += _collect(folder, pending, ending)
     return [_with_limit(outcome, memory_mb) for outcome in outcomes]
+
+
+def available_providers() -> tuple[str, tuple[str, ...]]:
+    """Return the name and version of onnxruntime, and the execution providers that it has.
+
+    Raises
+    ------
+    MissingDependencyError
+        If onnxruntime is not installed.
+    InputError
+        If it can't be started.
+    """
+    with tempfile.TemporaryDirectory(prefix="padaudit-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        write_record(folder / JOB_FILE, JobFile([], 1, None))
+        ending = _run_worker(folder, [], DEFAULT_TIMEOUT)
+        if not (folder / RUNTIME_FILE).exists():
+            raise InputError("onnxruntime", f"it could not be started: it {ending}", "reinstall it")
+        record = _runtime(folder)
+    if record.runtime is None:
+        raise MissingDependencyError("onnxruntime", "running a model")
+    return record.runtime, tuple(record.providers)
+
+
+def _runtime(folder: Path) -> RuntimeRecord:
+    return msgspec.json.decode((folder / RUNTIME_FILE).read_bytes(), type=RuntimeRecord)
 
 
 def _with_limit(outcome: RunOutcome, memory_mb: int | None) -> RunOutcome:
@@ -145,7 +178,7 @@ def _enough_space(scratch: Path) -> Iterator[None]:
         raise InputError(scratch, cause, "make space, or set TMPDIR to another folder") from error
 
 
-def _prepare(folder: Path, index: int, job: Job) -> JobRecord:
+def _prepare(folder: Path, index: int, job: Job, provider: str) -> JobRecord:
     model = folder / f"model-{index}.onnx"
     if isinstance(job.model, bytes):
         model.write_bytes(job.model)
@@ -156,7 +189,7 @@ def _prepare(folder: Path, index: int, job: Job) -> JobRecord:
         save_arrays(feed_path(folder, index, number), values)
     names = [list(feed) for feed in job.feeds]
     outputs = None if job.outputs is None else list(job.outputs)
-    return JobRecord(index, str(model), names, outputs, job.optimize)
+    return JobRecord(index, str(model), names, outputs, job.optimize, provider)
 
 
 def _openable(path: Path) -> Path:
@@ -203,17 +236,17 @@ _POLL_SECONDS: Final = 0.1
 
 def _collect(folder: Path, pending: Sequence[JobRecord], ending: str) -> list[RunOutcome]:
     """Return the outcomes of the finished jobs and of the one that ended the process."""
-    runtime_file = folder / RUNTIME_FILE
-    if not runtime_file.exists():
+    if not (folder / RUNTIME_FILE).exists():
         return [_failure(f"onnxruntime could not be started: it {ending}", True)] * len(pending)
-    runtime = msgspec.json.decode(runtime_file.read_bytes(), type=RuntimeRecord).runtime
+    runtime = _runtime(folder).runtime
     if runtime is None:
         missing = MissingDependencyError("onnxruntime", "running a model")
         return [_failure(str(missing), False)] * len(pending)
     outcomes: list[RunOutcome] = []
     for record in pending:
         if not result_path(folder, record.index).exists():
-            return [*outcomes, _failure(f"onnxruntime {ending}", True, runtime)]
+            where = f"{runtime} {short(record.provider)}"
+            return [*outcomes, _failure(f"onnxruntime {ending}", True, where)]
         outcomes.append(_outcome(folder, record, runtime))
     return outcomes
 
@@ -222,12 +255,12 @@ def _outcome(folder: Path, record: JobRecord, runtime: str) -> RunOutcome:
     text = result_path(folder, record.index).read_bytes()
     result = msgspec.json.decode(text, type=ResultRecord)
     if result.error is not None:
-        return _failure(result.error, False, runtime)
+        return _failure(result.error, False, f"{runtime} {short(record.provider)}")
     outputs = tuple(
         load_arrays(arrays_path(folder, record.index, number))
         for number in range(len(record.feeds))
     )
-    return RunOutcome(outputs, tuple(result.outputs), None, False, runtime)
+    return RunOutcome(outputs, tuple(result.outputs), None, False, f"{runtime} {result.where}")
 
 
 def _failure(error: str, crashed: bool, runtime: str = "onnxruntime") -> RunOutcome:

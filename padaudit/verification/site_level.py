@@ -29,6 +29,7 @@ from padaudit.verification.keras_sites import keras_kit, original_site, rewritte
 from padaudit.verification.kits import kit_of
 from padaudit.verification.kits.kit import Array, Kit, meaning_of
 from padaudit.verification.known_errors import onnxruntime_errs, refused_by_onnxruntime
+from padaudit.verification.providers import CPU
 from padaudit.verification.runner import Job, RunOutcome, run
 from padaudit.verification.site_models import NoModelError, onnx_site_model
 
@@ -115,7 +116,8 @@ def prove_sites(
             return Verification(Status.DIFFERENT, (), pair.before.id, str(error))
         trials.setdefault(_signature(trial), trial)
     jobs = [job for trial in trials.values() for job in (trial.rewritten, trial.original) if job]
-    outcomes = iter(run(jobs, timeout=timeout, memory_mb=memory_mb))
+    # Whole numbers are exact there; another provider may round them to fewer bits.
+    outcomes = iter(run(jobs, timeout=timeout, memory_mb=memory_mb, provider=CPU))
     return _judge(list(trials.values()), outcomes, len(pairs))
 
 

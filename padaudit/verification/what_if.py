@@ -20,6 +20,7 @@ from padaudit.errors import InputError, UsageError
 from padaudit.formats.keras.engine import require
 from padaudit.formats.shape_options import InputShapes
 from padaudit.verification.naive import Change, change_of
+from padaudit.verification.providers import using
 from padaudit.verification.runner import Job, RunOutcome, run
 from padaudit.verification.samples import Samples, concrete, from_file, made_up
 from padaudit.verification.unsteady import drawing, unsteady, why_unsteady
@@ -116,6 +117,7 @@ def what_if(
     inputs: Path | None = None,
     together: bool = True,
     timeout: float = 600.0,
+    provider: str | None = None,
 ) -> WhatIf:
     """Run a model with the padding of a naive port, at each site in turn and at all of them.
 
@@ -137,19 +139,21 @@ def what_if(
         Whether all sites are also changed at once.
     timeout : float
         Seconds for one run of the model.
+    provider : str, optional
+        The execution provider that onnxruntime runs it on; the CPU's by default.
 
     Raises
     ------
     InputError
         If the model or the inputs can't be read, translated or run.
     UsageError
-        If there is no such site.
+        If there is no such site, or no such provider.
     MissingDependencyError
         If a Keras model is given and the packages to translate it are missing.
     """
     from padaudit.rewriting.run import load
 
-    with tempfile.TemporaryDirectory(prefix="padaudit-") as name:
+    with using(provider), tempfile.TemporaryDirectory(prefix="padaudit-") as name:
         scratch = Path(name)
         original = load(path, input_shapes)
         subject = _subject(original, input_shapes, inputs, scratch, timeout)

@@ -8,6 +8,7 @@ what is there is complete whenever this process dies.
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from padaudit.verification.inputs import element_type
+from padaudit.verification.providers import CPU, short
 
 Array = NDArray[Any]
 
@@ -41,6 +43,8 @@ class JobRecord(msgspec.Struct, frozen=True):
         What to fetch; None for all outputs.
     optimize : bool
         Whether onnxruntime may optimise the graph.
+    provider : str
+        The execution provider that runs what it can of it; the rest runs on the CPU.
     """
 
     index: int
@@ -48,6 +52,7 @@ class JobRecord(msgspec.Struct, frozen=True):
     feeds: list[list[str]]
     outputs: list[str] | None
     optimize: bool
+    provider: str = CPU
 
 
 class JobFile(msgspec.Struct, frozen=True):
@@ -59,16 +64,18 @@ class JobFile(msgspec.Struct, frozen=True):
 
 
 class ResultRecord(msgspec.Struct, frozen=True):
-    """What became of a job: the names of its outputs, or the error."""
+    """What became of a job: the names of its outputs and what ran it, or the error."""
 
     outputs: list[str]
     error: str | None = None
+    where: str = "CPU"
 
 
 class RuntimeRecord(msgspec.Struct, frozen=True):
-    """Which onnxruntime runs; None if it can't be imported."""
+    """Which onnxruntime runs, and its execution providers; None if it can't be imported."""
 
     runtime: str | None
+    providers: list[str] = []
 
 
 def feed_path(folder: Path, job: int, feed: int) -> Path:
@@ -123,8 +130,9 @@ def main(folder: Path) -> None:
     except ImportError:
         write_record(folder / RUNTIME_FILE, RuntimeRecord(None))
         return
-    runtime = f"onnxruntime {onnxruntime.__version__} CPU"
-    write_record(folder / RUNTIME_FILE, RuntimeRecord(runtime))
+    runtime = f"onnxruntime {onnxruntime.__version__}"
+    available = onnxruntime.get_available_providers()
+    write_record(folder / RUNTIME_FILE, RuntimeRecord(runtime, available))
     onnxruntime.set_default_logger_severity(_SILENT)
     for job in job_file.jobs:
         result = _result(onnxruntime, folder, job, job_file.threads)
@@ -148,7 +156,7 @@ def _limit_resources(memory_mb: int | None) -> None:
 def _result(onnxruntime: Any, folder: Path, job: JobRecord, threads: int) -> ResultRecord:
     # Whatever onnxruntime raises is the outcome of this job and not of the next ones.
     try:
-        return ResultRecord(_run_job(onnxruntime, folder, job, threads))
+        return _run_job(onnxruntime, folder, job, threads)
     except MemoryError:
         return ResultRecord([], _OUT_OF_MEMORY)
     except Exception as error:
@@ -162,12 +170,8 @@ _SIGNS_OF_STARVATION: Final = ("Failed to allocate memory", "bad_alloc", "Cannot
 """What onnxruntime's own errors say then."""
 
 
-def _run_job(onnxruntime: Any, folder: Path, job: JobRecord, threads: int) -> list[str]:
-    session = onnxruntime.InferenceSession(
-        job.model,
-        _session_options(onnxruntime, job.optimize, threads),
-        providers=["CPUExecutionProvider"],
-    )
+def _run_job(onnxruntime: Any, folder: Path, job: JobRecord, threads: int) -> ResultRecord:
+    session = _session(onnxruntime, folder, job, threads)
     types = {item.name: item.type for item in (*session.get_inputs(), *session.get_outputs())}
     names = job.outputs or [item.name for item in session.get_outputs()]
     run = _run_bits if "tensor(bfloat16)" in types.values() else _run_plain
@@ -178,7 +182,40 @@ def _run_job(onnxruntime: Any, folder: Path, job: JobRecord, threads: int) -> li
             arrays_path(folder, job.index, feed),
             [_tensor(*pair) for pair in zip(names, values, strict=True)],
         )
-    return names
+    where = "CPU" if job.provider == CPU else _where(job.provider, Path(session.end_profiling()))
+    return ResultRecord(names, where=where)
+
+
+def _session(onnxruntime: Any, folder: Path, job: JobRecord, threads: int) -> Any:
+    """Load a model on its provider, and on no other in its place."""
+    options = _session_options(onnxruntime, job.optimize, threads)
+    if job.provider != CPU:
+        # The profile tells which operators the provider took.
+        options.enable_profiling = True
+        options.profile_file_prefix = str(folder / f"profile-{job.index}")
+    session = onnxruntime.InferenceSession(
+        job.model, options, providers=[job.provider], enable_fallback=0
+    )
+    if job.provider not in session.get_providers():
+        raise RuntimeError(
+            f"{job.provider} can't be started here (is its driver or library missing?)"
+        )
+    return session
+
+
+def _where(provider: str, profile: Path) -> str:
+    """Return what ran the operators of a profiled session, as onnxruntime recorded it."""
+    events = json.loads(profile.read_bytes())
+    profile.unlink()
+    ran: dict[str, set[str]] = {}
+    for event in events:
+        if event.get("cat") == "Node" and "provider" in event.get("args", {}):
+            ran.setdefault(event["args"]["provider"], set()).add(event["name"])
+    count = len(ran.get(CPU, ()))
+    if provider not in ran:
+        return f"{short(provider)}, which took no operator of it: all ran on the CPU"
+    rest = f", with {count} operator{'' if count == 1 else 's'} on the CPU" if count else ""
+    return f"{short(provider)}{rest}"
 
 
 def _session_options(onnxruntime: Any, optimize: bool, threads: int) -> Any:
