@@ -68,3 +68,14 @@ def map_dim(dim: Dim, function: Callable[[int], int], form: str) -> Dim:
 def known(dims: tuple[Dim, ...]) -> bool:
     """Tell whether every size is a number."""
     return all(isinstance(dim, int) for dim in dims)
+
+
+def plain(dim: Dim) -> int | str | None:
+    """Return a size as JSON has it: a number, the symbol's name, or None.
+
+    >>> [plain(dim) for dim in (7, Open("H"), Unknown("a Lambda"))]
+    [7, 'H', None]
+    """
+    if isinstance(dim, int):
+        return dim
+    return dim.name if isinstance(dim, Open) else None

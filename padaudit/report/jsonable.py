@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from padaudit import __version__
 from padaudit.audit.check import CheckResult, ModelReport
 from padaudit.audit.findings import Finding, Impact
-from padaudit.ir.dims import Dim, Open
+from padaudit.ir.dims import plain
 from padaudit.ir.site import PaddingSite
 from padaudit.verification.evidence import Evidence, Verification
 
@@ -137,8 +137,8 @@ def site_json(site: PaddingSite) -> dict[str, Any]:
         "group": site.group,
         "padding": site.padding.value,
         "implicit": site.implicit,
-        "input_size": [_size(dim) for dim in site.input_size],
-        "output_size": [_size(dim) for dim in site.output_size],
+        "input_size": [plain(dim) for dim in site.input_size],
+        "output_size": [plain(dim) for dim in site.output_size],
         "pads": [list(pair) for pair in site.pads] if site.pads is not None else None,
         "shape_dependent": site.shape_dependent,
         "pad_value": site.pad_value,
@@ -201,12 +201,6 @@ def _evidence(item: Evidence) -> dict[str, Any]:
         **item.counts,
         "detail": item.detail,
     }
-
-
-def _size(dim: Dim) -> int | str | None:
-    if isinstance(dim, int):
-        return dim
-    return dim.name if isinstance(dim, Open) else None
 
 
 def _finite(value: Any) -> Any:

@@ -14,7 +14,7 @@ from padaudit.padding.amounts import AxisPads, effective_kernel
 from padaudit.rewriting.edit import Edit
 from padaudit.verification import oracle
 from padaudit.verification.keras_forms import Form
-from padaudit.verification.kits.convolution import convolved, site_weights
+from padaudit.verification.kits.convolution import convolved, site_bias, site_weights
 from padaudit.verification.kits.kit import Array, Kit, meaning_of, small_integers
 from padaudit.verification.kits.pooling import pool_kit
 from padaudit.verification.site_models import build_model
@@ -43,6 +43,7 @@ def keras_kit(edit: Edit, window: Window) -> Kit:
         small_integers,
         lambda x: (convolved(x, window, weights, meaning, True),),
         {"group": weights.group},
+        neutral=0.0,
     )
 
 
@@ -171,7 +172,7 @@ def _valid_transposed(site: PaddingSite, window: Window) -> dict[str, Any]:
 
 def _transposed_kit(site: PaddingSite, window: Window) -> Kit:
     kernel = small_integers((2, 3, *window.kernel_shape), seed=7)
-    bias = np.array([1.0, -3.0, 2.0])
+    bias = site_bias(3)
     extras, extents = _extras(site, window.rank), _extents(window)
 
     def expected(x: Array) -> tuple[Array, ...]:
@@ -192,7 +193,7 @@ def _transposed_kit(site: PaddingSite, window: Window) -> Kit:
         )
         return (result,)
 
-    return Kit({1: kernel, 2: bias}, 2, "float32", small_integers, expected)
+    return Kit({1: kernel, 2: bias}, 2, "float32", small_integers, expected, neutral=0.0)
 
 
 def _extras(site: PaddingSite, rank: int) -> list[int | None]:

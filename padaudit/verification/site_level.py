@@ -17,7 +17,7 @@ import numpy as np
 from padaudit.formats.document import Document
 from padaudit.formats.keras.places import Place
 from padaudit.formats.onnx.constants import Constants
-from padaudit.ir.dims import Dim
+from padaudit.ir.dims import Dim, plain
 from padaudit.ir.graph import Graph
 from padaudit.ir.site import Family, PaddingSite, Window
 from padaudit.padding.amounts import effective_kernel, window_output
@@ -186,15 +186,23 @@ def _evidence(
         difference.max_abs,
         difference.max_ulp,
         {"sites": sites, "forms": len(trials), "cases": cases},
-        "each operator alone, integer weights and inputs, against an independent numpy oracle",
+        f"each operator alone, channels cropped to {_channels(trials)}, integer weights and inputs "
+        "(everywhere, and at the border alone), against an independent numpy oracle",
         {"seed": SEED, "forms": [_setup(trial) for trial in trials]},
     )
 
 
+def _channels(trials: Sequence[_Trial]) -> str:
+    counts = sorted({trial.kit.channels for trial in trials})
+    return " or ".join(map(str, counts))
+
+
 def _setup(trial: _Trial) -> dict[str, Any]:
-    """Return what an audit trail has to know of a trial."""
+    """Return what an audit trail has to know of a trial, and of what it was cropped from."""
+    site = trial.pair.before
     return {
-        "site": trial.pair.before.id,
+        "site": site.id,
+        "in_model": {"input_size": [plain(dim) for dim in site.input_size], "group": site.group},
         "input_shapes": [list(data.shape) for data in trial.inputs],
         "tolerance": {"rtol": trial.kit.rtol, "atol": trial.kit.atol},
         "original_run_too": trial.original is not None,
@@ -220,7 +228,7 @@ def _trial(
         return _keras_trial(pair, window, sides, shapes)
     graphs = sides[0].graphs[id(site.op)], sides[1].graphs[id(pair.after.op)]
     kit = kit_of(pair.edit, window, graphs[0])
-    inputs = tuple(kit.make((1, kit.channels, *shape), SEED) for shape in shapes)
+    inputs = tuple(kit.samples(shape, SEED) for shape in shapes)
     feeds = tuple({"x": _laid_out(site, data).astype(kit.dtype)} for data in inputs)
     padded = pair.edit.strategy in _WITH_PAD
     results = site.op.outputs if pair.edit.strategy in WITH_SLICE else ()
@@ -276,7 +284,7 @@ def _keras_trial(
     if site.family is Family.TRANSPOSED_CONV:
         behind = form_behind(sides[1].document, *places, after)
     kit = keras_kit(pair.edit, window)
-    inputs = tuple(kit.make((1, kit.channels, *shape), SEED) for shape in shapes)
+    inputs = tuple(kit.samples(shape, SEED) for shape in shapes)
     feeds = tuple({"x": data.astype(np.float32)} for data in inputs)
     model = rewritten_site(after, window, kit, ahead, behind)
     judge = None

@@ -74,7 +74,9 @@ def test_a_rewrite_is_told_with_hashes_versions_and_figures(external: bool, tmp_
     assert trail["written"] is True
     assert [item["site"] for item in trail["rewritten"]] == ["c"]
     levels = {item["level"]: item for item in trail["verification"]["evidence"]}
-    assert levels["site"]["setup"]["forms"][0]["input_shapes"][0][-2:] == [10, 13]
+    form = levels["site"]["setup"]["forms"][0]
+    assert form["in_model"] == {"input_size": [10, 13], "group": 1}
+    assert form["input_shapes"] == [[2, 2, 10, 13]]
     shapes = levels["model"]["setup"]["input_shapes"]
     assert shapes == [{"x": ["float32", 1, 3, 10, 13]}, {"x": ["float32", 2, 3, 10, 13]}]
     assert levels["model"]["setup"]["tolerance"]["rtol"] == 0

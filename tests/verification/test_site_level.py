@@ -25,6 +25,8 @@ from padaudit.ir.site import Window
 from padaudit.rewriting.plan import make_plan
 from padaudit.rewriting.run import Loaded, Options, apply_plan, load, loaded
 from padaudit.verification.evidence import Status, Verification
+from padaudit.verification.kits.convolution import site_bias
+from padaudit.verification.kits.kit import Kit, small_integers
 from padaudit.verification.proof import prove_rewrite, prove_site_level
 from padaudit.verification.site_level import MAX_AXIS, MAX_PRODUCT, size_cases
 
@@ -557,3 +559,31 @@ def test_a_correct_keras_rewrite_is_equivalent(layout: str, tmp_path: Path) -> N
 def test_a_mutant_of_a_keras_rewrite_is_different(mutant: str, tmp_path: Path) -> None:
     verdict = prove_keras(tmp_path, KERAS_MUTANTS[mutant])
     assert (verdict.status, verdict.first_difference) == (Status.DIFFERENT, "target")
+
+
+# --- What sites are tried with ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("neutral", [0.0, 3.0])
+@pytest.mark.parametrize("spatial", [(1,), (2, 5), (4, 3, 6)])
+def test_the_second_sample_is_the_border_alone(spatial: tuple[int, ...], neutral: float) -> None:
+    kit = Kit({}, 2, "float32", small_integers, lambda x: (x,), neutral=neutral)
+    everywhere, border = kit.samples(spatial, 11)
+    places = np.indices(spatial)
+    at_border = np.zeros(spatial, bool)
+    for place, size in zip(places, spatial, strict=True):
+        at_border |= (place == 0) | (place == size - 1)
+    assert everywhere.shape == border.shape == (2, *spatial)
+    assert (border[:, at_border] != neutral).all()
+    assert (border[:, ~at_border] == neutral).all()
+
+
+def test_without_a_neutral_value_the_second_sample_is_other_data() -> None:
+    kit = Kit({}, 2, "float32", small_integers, lambda x: (x,))
+    first, second = kit.samples((5, 4), 11)
+    assert (first != second).any() and (second[:, 1:-1, 1:-1] != 0).any()
+
+
+@pytest.mark.parametrize("channels", [3, 6])
+def test_biases_are_positive_negative_and_zero(channels: int) -> None:
+    assert set(np.sign(site_bias(channels))) == {-1.0, 0.0, 1.0}

@@ -41,9 +41,18 @@ class SiteWeights:
 def site_weights(window: Window, group: int) -> SiteWeights:
     """Return weights for a window; grouped operators keep two groups of one channel."""
     groups = min(group, 2)
-    shape = (2 * groups, 1 if groups > 1 else 2, *window.kernel_shape)
-    bias = np.arange(1, shape[0] + 1, dtype=np.float64) * np.array([1, -2] * groups)
-    return SiteWeights(small_integers(shape, seed=7), bias, groups)
+    shape = (3 * groups, 1 if groups > 1 else 2, *window.kernel_shape)
+    return SiteWeights(small_integers(shape, seed=7), site_bias(shape[0]), groups)
+
+
+def site_bias(channels: int) -> NDArray[np.float64]:
+    """Return biases of both signs and of none: 1, -2, 0, 4, -5, 0.
+
+    >>> site_bias(3)
+    array([ 1., -2.,  0.])
+    """
+    signs: NDArray[np.float64] = np.resize([1.0, -1.0, 0.0], channels)
+    return np.arange(1.0, channels + 1) * signs
 
 
 def convolution_kit(site: PaddingSite, window: Window, meaning: Meaning) -> Kit:
@@ -59,6 +68,7 @@ def convolution_kit(site: PaddingSite, window: Window, meaning: Meaning) -> Kit:
         make=small_integers,
         expected=lambda x: (convolved(x, window, weights, meaning, given(site, 2)),),
         attributes={"group": weights.group, "activation": None, "activation_params": None},
+        neutral=0.0,
     )
 
 
@@ -81,8 +91,8 @@ def convolved(
 def transposed_kit(site: PaddingSite, window: Window, meaning: Meaning) -> Kit:
     """Return the kit of a ConvTranspose, whose weights are (C, M / group, *kernel_shape)."""
     weights = site_weights(window, site.group)
-    kernel = small_integers((weights.channels, 2, *window.kernel_shape), seed=7)
-    bias = np.array([1.0, -3.0, 2.0, -5.0])[: 2 * weights.group]
+    kernel = small_integers((weights.channels, 3, *window.kernel_shape), seed=7)
+    bias = site_bias(3 * weights.group)
     inputs: dict[int, Array] = {1: kernel.astype(np.float32)}
     if given(site, 2):
         inputs[2] = bias.astype(np.float32)
@@ -110,6 +120,7 @@ def transposed_kit(site: PaddingSite, window: Window, meaning: Meaning) -> Kit:
         make=small_integers,
         expected=expected,
         attributes={"group": weights.group},
+        neutral=0.0,
     )
 
 

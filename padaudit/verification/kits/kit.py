@@ -37,6 +37,8 @@ class Kit:
         Attributes of the operator that have another value in the trial; None removes one.
     rtol, atol : float
         What rounding of quotients and roots allows; 0 where results are exact.
+    neutral : float, optional
+        The value of an element that adds nothing to a result; None where each one counts.
     """
 
     inputs: Mapping[int, Array]
@@ -47,6 +49,22 @@ class Kit:
     attributes: Mapping[str, Any] = field(default_factory=dict)
     rtol: float = 0.0
     atol: float = 0.0
+    neutral: float | None = None
+
+    def samples(self, spatial: Sequence[int], seed: int) -> Array:
+        """Return data of shape (2, C, *spatial): every element a value, and the border alone.
+
+        Behind the second one a window that stands elsewhere has nothing to hide in. Where no
+        value is neutral (max pools) it is other data of the first kind.
+        """
+        shape = (1, self.channels, *spatial)
+        everywhere, other = self.make(shape, seed), self.make(shape, seed + 1)
+        if self.neutral is not None:
+            inside = np.zeros(shape, bool)
+            inside[:, :, *[slice(1, -1)] * len(spatial)] = True
+            other = np.where(other == self.neutral, self.neutral + 1, other)
+            other = np.where(inside, self.neutral, other)
+        return np.concatenate([everywhere, other])
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,7 +77,7 @@ def _average_pool(site: PaddingSite, window: Window, meaning: Meaning) -> Kit:
     def expected(x: Array) -> tuple[Array, ...]:
         return (averaged(x, site, window, meaning),)
 
-    return Kit({}, _CHANNELS, "float32", mixed_integers, expected, rtol=_QUOTIENT_RTOL)
+    return Kit({}, _CHANNELS, "float32", mixed_integers, expected, rtol=_QUOTIENT_RTOL, neutral=0.0)
 
 
 def averaged(x: Array, site: PaddingSite, window: Window, meaning: Meaning) -> Array:
@@ -103,7 +103,7 @@ def _lp_pool(site: PaddingSite, window: Window, meaning: Meaning) -> Kit:
 
     # The p of opset 1 is a float, and a trial's opset is newer.
     whole = {"p": power}
-    return Kit({}, _CHANNELS, "float32", make, expected, whole, rtol=_ROOT_RTOL)
+    return Kit({}, _CHANNELS, "float32", make, expected, whole, rtol=_ROOT_RTOL, neutral=0.0)
 
 
 def quantized_average_kit(site: PaddingSite, window: Window, meaning: Meaning) -> Kit:
@@ -126,6 +126,7 @@ def quantized_average_kit(site: PaddingSite, window: Window, meaning: Meaning) -
         make=lambda shape, seed: bytes_of(str(dtype), seed, shape),
         expected=expected,
         atol=0.51,
+        neutral=zeros[0],
     )
 
 

@@ -47,6 +47,7 @@ def conv_integer_kit(site: PaddingSite, window: Window, meaning: Meaning, graph:
         make=_around_zero_point,
         expected=expected,
         attributes={"group": weights.group},
+        neutral=_ZERO if given(site, 2) else 0,
     )
 
 
@@ -91,6 +92,7 @@ def qlinear_conv_kit(site: PaddingSite, window: Window, meaning: Meaning, graph:
         make=_around_zero_point,
         expected=expected,
         attributes={"group": weights.group},
+        neutral=_ZERO,
     )
 
 
