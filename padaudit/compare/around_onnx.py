@@ -160,7 +160,7 @@ def _behind(values: Values, graph: Graph, site: PaddingSite) -> tuple[AxisPads, 
             break
         op = uses[0][0]
         if op.op_type == "Slice" and not op.domain:
-            crops = _slice_amounts(values, op, axes, sizes)
+            crops = slice_amounts(values, op, axes, sizes)
             if crops is None:
                 break
             total = [(a + c, b + d) for (a, b), (c, d) in zip(total, crops, strict=True)]
@@ -171,7 +171,7 @@ def _behind(values: Values, graph: Graph, site: PaddingSite) -> tuple[AxisPads, 
     return tuple(total)
 
 
-def _slice_amounts(
+def slice_amounts(
     values: Values, op: Op, axes: Sequence[int], sizes: Sequence[int | None]
 ) -> list[AxisPads] | None:
     """Return what a Slice takes from both ends of some axes; None if it does anything else."""

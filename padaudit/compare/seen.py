@@ -17,7 +17,7 @@ from padaudit.formats.onnx.constants import Constants
 from padaudit.formats.onnx.write import write_onnx
 from padaudit.ir.dims import Shape
 from padaudit.verification.runner import Job, run
-from padaudit.verification.taps import with_outputs
+from padaudit.verification.taps import Tap, with_outputs
 
 if TYPE_CHECKING:
     from padaudit.rewriting.run import Loaded
@@ -50,7 +50,7 @@ def observe(model: Loaded, feed: Feed, scratch: Path, timeout: float) -> Seen:
     folder = document.path.parent if document.data_files else scratch
     path = folder / f".observed.{os.getpid()}.onnx"
     try:
-        write_onnx(with_outputs(document, names), path)
+        write_onnx(with_outputs(document, [Tap(name) for name in names]), path)
         outcome = run([Job(path, (feed,), tuple(names))], timeout=timeout)[0]
     finally:
         path.unlink(missing_ok=True)

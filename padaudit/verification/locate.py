@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,8 +11,11 @@ from padaudit.compare.engine import specs_of
 from padaudit.compare.units import units_of
 from padaudit.formats.keras.engine import missing_package
 from padaudit.formats.shape_options import InputShapes
-from padaudit.verification.differing_site import DifferingSite, SiteMatch, first_differing
+from padaudit.verification.differing_site import first_differing
 from padaudit.verification.model_level import Feed, FeedPair, Tolerance
+from padaudit.verification.point_difference import DifferingSite
+from padaudit.verification.site_points import SiteMatch
+from padaudit.verification.value_points import Points, meeting
 
 if TYPE_CHECKING:
     from padaudit.compare.unit import Unit
@@ -71,12 +74,7 @@ def locate(
         if isinstance(found, str):
             return Located(None, f"the first differing operator was not looked for: {found}")
         inside.append(found)
-    matches = [
-        SiteMatch(ours.id, theirs.id, inside[0].sites[ours.id], inside[1].sites[theirs.id])
-        for ours, theirs in _pairs(models)
-        if ours.id in inside[0].sites and theirs.id in inside[1].sites
-        if not (_cropped(ours.behind) or _cropped(theirs.behind))
-    ]
+    matches = list(_matches(_pairs(models), inside, tolerance.scaled))
     site = first_differing(
         matches,
         (inside[0].model, inside[1].model),
@@ -129,5 +127,14 @@ def _in_onnx(form: Runnable, feed: Feed, timeout: float) -> _InOnnx | str:
     return _InOnnx(translated, renamed, sites)
 
 
-def _cropped(behind: tuple[tuple[int, int], ...]) -> bool:
-    return any(map(any, behind))
+def _matches(
+    pairs: Sequence[tuple[Unit, Unit]], inside: Sequence[_InOnnx], scaled: bool
+) -> Iterator[SiteMatch]:
+    """Yield paired operators that stand in the ONNX models, with the tensors to compare."""
+    points = [Points(item.model) for item in inside]
+    for ours, theirs in pairs:
+        first, second = inside[0].sites.get(ours.id), inside[1].sites.get(theirs.id)
+        if first is not None and second is not None:
+            tensors = meeting(points[0].behind(first), points[1].behind(second), scaled)
+            if tensors:
+                yield SiteMatch(ours.id, theirs.id, first, second, tensors)

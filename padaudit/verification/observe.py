@@ -12,7 +12,7 @@ from padaudit.ir.site import PaddingSite
 from padaudit.verification.inputs import concrete_shape, generate
 from padaudit.verification.model_level import SEED, input_specs
 from padaudit.verification.runner import Job, run
-from padaudit.verification.taps import tapped
+from padaudit.verification.taps import Tap, tapped
 
 if TYPE_CHECKING:
     from padaudit.formats.onnx.document import OnnxDocument
@@ -48,7 +48,7 @@ def observed_shapes(
     for spec in specs:
         concrete_shape(spec, {})
     feed = generate(specs, "constant", SEED, {})
-    with tapped(document, wanted) as path:
+    with tapped(document, [Tap(name) for name in wanted]) as path:
         outcome = run([Job(path, (feed,), tuple(wanted))], timeout=timeout)[0]
     if outcome.outputs is None:
         cause = f"onnxruntime can't run it to observe its sizes: {outcome.error}"
