@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Final
 
 _STDERR: Final = "stderr.txt"
+_CONTROL_SEQUENCE: Final = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
+"""What makes text coloured on a terminal (ECMA-48, section 5.4)."""
 
 
 def module_command(module: str, folder: Path) -> list[str]:
@@ -95,5 +98,14 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def _last_words(stderr: Path) -> str:
-    lines = stderr.read_text("utf-8", "replace").strip().splitlines()
+    lines = uncoloured(stderr.read_text("utf-8", "replace")).strip().splitlines()
     return lines[-1][:500] if lines else "it wrote no message"
+
+
+def uncoloured(text: str) -> str:
+    r"""Return what a process says (TensorFlow, onnxruntime) without the colours of a terminal.
+
+    >>> uncoloured("\x1b[1mno such \x1b[31;1mlayer\x1b[0m")
+    'no such layer'
+    """
+    return _CONTROL_SEQUENCE.sub("", text)

@@ -7,6 +7,8 @@ from typing import Any, Final
 
 from numpy.typing import NDArray
 
+from padaudit.subprocesses import uncoloured
+
 Array = NDArray[Any]
 _LONGEST: Final = 240
 
@@ -38,5 +40,5 @@ def one_line(error: BaseException) -> str:
     >>> one_line(ValueError("no  such layer"))
     'ValueError: no such layer'
     """
-    text = " ".join(f"{type(error).__name__}: {error}".split())
+    text = " ".join(uncoloured(f"{type(error).__name__}: {error}").split())
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
