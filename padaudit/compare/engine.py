@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from padaudit.compare.feeds import Feed
 from padaudit.compare.gap import Outputs
 from padaudit.errors import UsageError
-from padaudit.formats.keras.engine import missing_package, run_keras
+from padaudit.formats.keras.engine import KerasRun, missing_package, run_keras
 from padaudit.formats.shape_options import InputShapes
 from padaudit.verification.inputs import InputSpec
 from padaudit.verification.keras_level import by_position, input_names, keras_specs
@@ -65,7 +65,7 @@ def run_model(model: Loaded, feeds: Sequence[Feed], scratch: Path, timeout: floa
     if model.document.path is None:
         raise UsageError("only models in files can be run")
     if model.document.format != "onnx":
-        return _run_keras(model.document.path, feeds, scratch, timeout)
+        return _run_keras(model, feeds, scratch, timeout)
     # onnxruntime refuses some modes, and places the windows of others elsewhere than ONNX says.
     explicit = explicit_file(model, scratch) if any(site.implicit for site in model.sites) else None
     ran = run_onnx(explicit or model.document.path, feeds, timeout)
@@ -82,20 +82,31 @@ def run_onnx(model: Path | bytes, feeds: Sequence[Feed], timeout: float) -> Ran:
     return Ran(outcome.outputs, "", outcome.runtime)
 
 
-def _run_keras(path: Path, feeds: Sequence[Feed], scratch: Path, timeout: float) -> Ran:
+def _run_keras(model: Loaded, feeds: Sequence[Feed], scratch: Path, timeout: float) -> Ran:
     package = missing_package()
     if package is not None:
         return Ran(None, f"{package} is not installed (pip install 'padaudit[keras]')")
     scratch.mkdir(exist_ok=True)
     arrays = [list(feed.values()) for feed in feeds]
-    result = run_keras([path], arrays, scratch, timeout=timeout)[0]
+    path = model.document.path or scratch
+    result = run_keras([path], arrays, scratch, timeout=timeout, translate=False)[0]
     if result.outputs is not None:
         return Ran(result.outputs, "", result.runtime)
-    error = result.errors[0] if result.errors else "it does not run"
-    if result.onnx is None:
-        return Ran(None, error, result.runtime)
-    ran = run_onnx(result.onnx, by_position(feeds, input_names(result.onnx)), timeout)
-    note = f"Keras does not run it ({error}): its translation was run"
+    return _run_translated(model, feeds, scratch, timeout, result)
+
+
+def _run_translated(
+    model: Loaded, feeds: Sequence[Feed], scratch: Path, timeout: float, refused: KerasRun
+) -> Ran:
+    """Run the translation of a model that Keras itself does not run (TensorFlow on the CPU)."""
+    from padaudit.rewriting.translate import runnable_translation
+
+    error = refused.errors[0] if refused.errors else "it does not run"
+    onnx = runnable_translation(model, scratch, timeout)
+    if isinstance(onnx, str):
+        return Ran(None, error, refused.runtime)
+    ran = run_onnx(onnx, by_position(feeds, input_names(onnx)), timeout)
+    note = f"{error}; its translation was run"
     return Ran(ran.outputs, ran.error, ran.runtime, note)
 
 
