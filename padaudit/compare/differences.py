@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from padaudit.compare.align import Alignment
 from padaudit.compare.unit import Placement, Unit
@@ -32,6 +32,8 @@ class PaddingDifference:
         Whether an average pool's divisor counts padding in one of the models only.
     note : str
         What is to be said besides the amounts, one clause; may be empty.
+    windows : bool
+        Whether windows stand elsewhere; else only the divisor or the pad value differs.
     """
 
     original: Unit
@@ -41,6 +43,7 @@ class PaddingDifference:
     appended: tuple[int, ...] = ()
     divisor: bool = False
     note: str = ""
+    windows: bool = True
 
 
 def differences(alignment: Alignment) -> tuple[PaddingDifference, ...]:
@@ -68,7 +71,7 @@ def _unlike_fill(original: Unit, port: Unit, sizes: Sequence[int]) -> PaddingDif
     pads = _spread(port, [port.effective(axis, size) for axis, size in enumerate(sizes)])
     right, wrong = ("minus infinity", "0") if original.fills_least else ("0", "minus infinity")
     note = f"what is padded has to count as {right}, not as {wrong}"
-    return PaddingDifference(original, port, pads, pads, note=note)
+    return PaddingDifference(original, port, pads, pads, note=note, windows=False)
 
 
 def difference(original: Unit, port: Unit) -> PaddingDifference | None:
@@ -88,13 +91,18 @@ def difference(original: Unit, port: Unit) -> PaddingDifference | None:
         for axis, size in zip(axes, sizes, strict=True)
     ]
     note = _divisor_note(original) if divisor else ""
+    found = PaddingDifference(
+        original, port, _spread(port, stated), None, (), divisor, note, windows=wrong
+    )
     if any(item is None for item in expected):
-        note = note or "what is right depends on a size that is open; fix it with --input-shape"
-        return PaddingDifference(original, port, _spread(port, stated), None, (), divisor, note)
+        open_size = "what is right depends on a size that is open; fix it with --input-shape"
+        return replace(found, note=note or open_size)
     pairs = [item for item in expected if item is not None]
-    pads = _spread(port, [pair for pair, _ in pairs])
-    appended = _spread_ints(port, [more for _, more in pairs])
-    return PaddingDifference(original, port, _spread(port, stated), pads, appended, divisor, note)
+    return replace(
+        found,
+        expected_pads=_spread(port, [pair for pair, _ in pairs]),
+        appended=_spread_ints(port, [more for _, more in pairs]),
+    )
 
 
 def _axis_differs(original: Unit, port: Unit, axis: int) -> bool:

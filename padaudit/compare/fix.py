@@ -98,7 +98,8 @@ def _correct(editor: GraphEditor, graph: Graph, item: PaddingDifference) -> str 
     if not fits and port.family is Family.AVG_POOL:
         return f"it would need the pads {own}, which runtimes refuse for an average pool"
     if port.family is Family.AVG_POOL:
-        write_int(node, "count_include_pad", int(item.original.counts_padding))
+        counts = item.original if item.divisor else port
+        write_int(node, "count_include_pad", int(counts.counts_padding))
     if port.family in _POOLS:
         remove_attributes(node, ["ceil_mode"])
     clear_padding(node)

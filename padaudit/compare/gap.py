@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
 
@@ -34,8 +34,10 @@ class Gap:
         Largest absolute difference; infinite where outputs can't be compared.
     relative : float
         The largest difference, in parts of its output's largest magnitude.
+    rms : float
+        The root of the mean square of all differences, each output in parts of its magnitude.
     allowed : float
-        How large that may be for what rounding gives.
+        How large ``relative`` may be for what rounding gives.
     reason : str
         Why outputs can't be compared, one clause; else empty.
     note : str
@@ -44,6 +46,7 @@ class Gap:
 
     max_abs: float = 0.0
     relative: float = 0.0
+    rms: float = 0.0
     allowed: float = RTOL
     reason: str = ""
     note: str = ""
@@ -56,7 +59,7 @@ class Gap:
 
 def gap_of(error: str) -> Gap:
     """Return the deviation of a model that does not run."""
-    return Gap(math.inf, math.inf, reason=error)
+    return Gap(math.inf, math.inf, math.inf, reason=error)
 
 
 def gap(ours: Outputs, theirs: Outputs) -> Gap:
@@ -82,6 +85,7 @@ def gap(ours: Outputs, theirs: Outputs) -> Gap:
         total = Gap(
             max(total.max_abs, best.max_abs),
             max(total.relative, best.relative),
+            math.hypot(total.rms, best.rms),
             max(total.allowed, best.allowed),
             note=total.note or best.note,
         )
@@ -100,7 +104,7 @@ def _gaps(mine: Sequence[Array], others: Sequence[Array]) -> Iterator[Gap]:
         for name, tail in _tails(mine[0], moved[0]):
             note = f"the original ends in a {name} and the port does not: it was added"
             behind = _distance(mine, [tail(array) for array in moved])
-            yield Gap(behind.max_abs, behind.relative, behind.allowed, note=note)
+            yield replace(behind, note=note)
 
 
 def _changes(mine: Array, other: Array) -> Iterator[Callable[[Array], Array]]:
@@ -115,24 +119,32 @@ def _changes(mine: Array, other: Array) -> Iterator[Callable[[Array], Array]]:
 
 
 def _distance(mine: Sequence[Array], others: Sequence[Array]) -> Gap:
-    max_abs = relative = 0.0
+    found = [_apart(a, b) for a, b in zip(mine, others, strict=True)]
     coarse = max(_eps(mine[0]), _eps(others[0]))
-    for a, b in zip(mine, others, strict=True):
-        if a.dtype.kind not in "fiub" or a.size == 0:
-            worst = 0.0 if np.array_equal(a, b) else math.inf
-            scale = 1.0
-        else:
-            wide_a, wide_b = a.astype(np.float64), b.astype(np.float64)
-            same = (wide_a == wide_b) | (np.isnan(wide_a) & np.isnan(wide_b))
-            with np.errstate(invalid="ignore"):
-                apart = np.where(same, 0.0, np.abs(wide_a - wide_b))
-            worst = float(np.nan_to_num(apart, nan=math.inf, posinf=math.inf).max())
-            finite = np.abs(wide_a[np.isfinite(wide_a)])
-            scale = float(finite.max(initial=0.0)) + _ATOL / RTOL
-        max_abs = max(max_abs, worst)
-        relative = max(relative, worst / scale)
     allowed = on_provider(Tolerance(RTOL, scaled=True)).rtol
-    return Gap(max_abs, relative, max(allowed, _ROUNDINGS * coarse))
+    return Gap(
+        max(worst for worst, _, _ in found),
+        max(worst / scale for worst, _, scale in found),
+        math.hypot(*(rms / scale for _, rms, scale in found)) / math.sqrt(len(found)),
+        max(allowed, _ROUNDINGS * coarse),
+    )
+
+
+def _apart(a: Array, b: Array) -> tuple[float, float, float]:
+    """Return the largest difference of two arrays, its root mean square, and their magnitude."""
+    if a.dtype.kind not in "fiub" or a.size == 0:
+        worst = 0.0 if np.array_equal(a, b) else math.inf
+        return worst, worst, 1.0
+    wide_a, wide_b = a.astype(np.float64), b.astype(np.float64)
+    same = (wide_a == wide_b) | (np.isnan(wide_a) & np.isnan(wide_b))
+    with np.errstate(invalid="ignore"):
+        apart = np.where(same, 0.0, np.abs(wide_a - wide_b))
+    apart = np.nan_to_num(apart, nan=math.inf, posinf=math.inf)
+    finite = np.abs(wide_a[np.isfinite(wide_a)])
+    scale = float(finite.max(initial=0.0)) + _ATOL / RTOL
+    worst = float(apart.max())
+    rms = worst * float(np.sqrt(np.mean((apart / worst) ** 2))) if 0 < worst < math.inf else worst
+    return worst, rms, scale
 
 
 def _eps(values: Array) -> float:

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from padaudit.compare.align import align
 from padaudit.compare.differences import PaddingDifference, differences, fill_differences
-from padaudit.compare.fix import Unfixed, corrected
+from padaudit.compare.making_up import is_rescaled
+from padaudit.compare.needed import is_doubtful, needed
 from padaudit.compare.pair import load_pair, settled
 from padaudit.compare.result import Comparison, Sameness
-from padaudit.compare.runs import effect_of, gap_between, random_side, run_pair, run_port
+from padaudit.compare.runs import random_side, run_pair
+from padaudit.compare.trials import Trials
+from padaudit.compare.unit import Unit
 from padaudit.compare.units import units_of
-from padaudit.compare.verdict import judged, not_run, proven
+from padaudit.compare.verdict import judged, not_run, proven, unneeded
 from padaudit.errors import UsageError
 from padaudit.formats.shape_options import InputShapes
-from padaudit.rewriting.options import Options
-from padaudit.rewriting.output import Aside, output
+from padaudit.ir.walk import graph_of_op
 from padaudit.rewriting.run import Loaded
 from padaudit.verification.providers import using
 
@@ -67,37 +67,59 @@ def _compared(
     pair = load_pair(original, port, input_shapes)
     _check_fix(pair.port, port, fix)
     with tempfile.TemporaryDirectory(prefix="padaudit-") as name:
-        pair, seen = settled(pair, Path(name), timeout)
+        scratch = Path(name)
+        pair, seen = settled(pair, scratch, timeout)
         units = units_of(pair.original, seen[0].values), units_of(pair.port, seen[1].values)
         alignment = align(*units)
-        found = differences(alignment)
-        runs = run_pair(pair, Path(name), timeout)
-        draft = Comparison(original, port, Sameness.UNVERIFIED, alignment, found)
+        draft = Comparison(original, port, Sameness.UNVERIFIED, alignment, differences(alignment))
+        runs = run_pair(pair, scratch, timeout)
         if isinstance(runs, str):
             return not_run(draft, f"the models were not run: {runs}")
-        random = None if runs.gap.equal else random_side(pair, runs, Path(name), timeout)
+        random = None if runs.gap.equal else random_side(pair, runs, scratch, timeout)
         if random is not None:
             return not_run(draft, random)
         if not runs.gap.equal:
-            found = (*found, *fill_differences(alignment))
+            more = fill_differences(alignment)
+            draft = replace(draft, differences=(*draft.differences, *more))
         draft = replace(
             draft,
-            differences=found,
             before=runs.gap,
             notes=tuple(filter(None, (pair.note, runs.original.note, runs.gap.note))),
             runtimes=(runs.original.runtime, runs.port.runtime),
         )
-        if not found or pair.port.document.format != "onnx":
+        if not draft.differences or pair.port.document.format != "onnx":
             return judged(draft, None)
-        with _corrected(pair.port, found, fix, Path(name)) as (aside, unfixed):
-            ran = run_port(aside.path, runs, Path(name) / "corrected", timeout)
-            draft = replace(draft, after=gap_between(runs.original, ran), unfixed=unfixed)
-            both, scratch = (port, aside.path), Path(name) / "amplified"
-            done = judged(draft, effect_of(pair, runs, both, ran, scratch, timeout))
-            if fix is not None and proven(done):
-                aside.publish()
-                return replace(done, fixed=fix)
+        return _tried(draft, Trials(pair, runs, port, scratch, timeout), fix)
+
+
+def _tried(draft: Comparison, trials: Trials, fix: Path | None) -> Comparison:
+    """Return a comparison with what correcting the port shows; write it if it agrees then."""
+    holders = graph_of_op(trials.pair.port.graph)
+
+    def made_up_for(item: PaddingDifference) -> bool:
+        op = item.port.site.op
+        return is_doubtful(item) and (not item.divisor or is_rescaled(holders[id(op)], op))
+
+    trial = needed(draft.differences, made_up_for, trials.attempt)
+    dropped = [item for item in draft.differences if item.port not in _ports(trial.found)]
+    done = judged(
+        replace(
+            draft,
+            differences=trial.found,
+            after=trial.gap if trial.found else None,
+            unfixed=trial.unfixed,
+            notes=(*draft.notes, *unneeded(dropped)),
+        ),
+        trial.effect,
+    )
+    if fix is None or not proven(done):
         return done
+    trials.publish(trial, fix)
+    return replace(done, fixed=fix)
+
+
+def _ports(found: Sequence[PaddingDifference]) -> set[Unit]:
+    return {item.port for item in found}
 
 
 def _check_fix(model: Loaded, port: Path, fix: Path | None) -> None:
@@ -112,18 +134,3 @@ def _check_fix(model: Loaded, port: Path, fix: Path | None) -> None:
         raise UsageError(f"--fix writes ONNX; give it a name that ends in .onnx, not '{fix.name}'")
     if fix.exists() and fix.samefile(port):
         raise UsageError(f"--fix {fix} is the port itself; write to another file")
-
-
-@contextmanager
-def _corrected(
-    port: Loaded, found: Sequence[PaddingDifference], fix: Path | None, scratch: Path
-) -> Iterator[tuple[Aside, tuple[Unfixed, ...]]]:
-    """Yield the corrected port, written aside; it is gone afterwards unless it is published."""
-    document: Any = port.document
-    new, unfixed = corrected(document, port.graph, found)
-    target = fix or scratch / "fixed.onnx"
-    if fix is None and document.data_files:
-        # onnxruntime reads external data beside the model only.
-        target = document.path.with_name(f"{document.path.stem}.corrected.onnx")
-    with output(new, document, target, Options()) as aside:
-        yield aside, unfixed

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
+from padaudit.compare.differences import PaddingDifference
 from padaudit.compare.gap import Gap
 from padaudit.compare.result import Comparison, Sameness
 
@@ -15,6 +17,18 @@ def not_run(draft: Comparison, reason: str) -> Comparison:
     """Return a comparison whose models' runs say nothing, with what can be said of it."""
     status = Sameness.DIFFERENT if draft.differences else Sameness.UNVERIFIED
     return replace(draft, status=status, reason=reason)
+
+
+def unneeded(dropped: Sequence[PaddingDifference]) -> tuple[str, ...]:
+    """Return what is to be said of differences that don't have to be corrected."""
+    if not dropped:
+        return ()
+    what = "the padding of {} differs, and the outputs agree no better if that is changed"
+    return (what.format(_named(dropped)),)
+
+
+def _named(found: Sequence[PaddingDifference]) -> str:
+    return ", ".join(f"'{item.port.id}'" for item in found[:_SHOWN])
 
 
 def proven(result: Comparison) -> bool:
@@ -35,11 +49,10 @@ def judged(draft: Comparison, effect: Gap | None) -> Comparison:
     if not draft.differences:
         return replace(draft, status=Sameness.SAME)
     if effect is not None and (effect.max_abs == 0 or (after is not None and not after.equal)):
-        names = ", ".join(f"'{item.port.id}'" for item in draft.differences[:_SHOWN])
         what = "without an effect on any output"
         if after is not None and not after.equal:
             what = "but the port agrees as it is, and not if that is changed"
-        note = f"the padding of {names} differs, {what}"
+        note = f"the padding of {_named(draft.differences)} differs, {what}"
         return replace(
             draft, status=Sameness.SAME, differences=(), after=None, notes=(*draft.notes, note)
         )

@@ -1,0 +1,73 @@
+"""A port with some of its differences corrected, run on the inputs that it had."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from padaudit.compare.fix import Unfixed, corrected
+from padaudit.compare.needed import Found, Trial
+from padaudit.compare.pair import Pair
+from padaudit.compare.runs import Runs, effect_of, gap_between, run_port
+from padaudit.rewriting.options import Options
+from padaudit.rewriting.output import Aside, output
+
+
+@dataclass(frozen=True, slots=True)
+class Trials:
+    """What a port is corrected from, and compared with.
+
+    Parameters
+    ----------
+    pair : Pair
+        Both models; the port is ONNX.
+    runs : Runs
+        What they gave.
+    port : Path
+        The port's file.
+    scratch : Path
+        A folder that the caller removes.
+    timeout : float
+        Seconds for one run.
+    """
+
+    pair: Pair
+    runs: Runs
+    port: Path
+    scratch: Path
+    timeout: float
+
+    def attempt(self, found: Found) -> Trial:
+        """Correct some differences and run the port."""
+        runs = self.runs
+        if not found:
+            return Trial((), runs.gap, runs.port)
+        with self._written(found, None) as (aside, unfixed):
+            ran = run_port(aside.path, runs, self.scratch / "corrected", self.timeout)
+            effect = None
+            if runs.gap.equal:
+                both, folder = (self.port, aside.path), self.scratch / "amplified"
+                effect = effect_of(self.pair, runs, both, ran, folder, self.timeout)
+        return Trial(found, gap_between(runs.original, ran), ran, unfixed, effect)
+
+    def publish(self, trial: Trial, target: Path) -> None:
+        """Write the corrected port of a trial to where it was asked for."""
+        with self._written(trial.found, target) as (aside, _):
+            aside.publish()
+
+    @contextmanager
+    def _written(
+        self, found: Found, target: Path | None
+    ) -> Iterator[tuple[Aside, tuple[Unfixed, ...]]]:
+        """Yield a corrected port, written aside; it is gone afterwards unless published."""
+        document: Any = self.pair.port.document
+        new, unfixed = corrected(document, self.pair.port.graph, found)
+        place = target or self.scratch / "fixed.onnx"
+        if target is None and document.data_files:
+            # onnxruntime reads external data beside the model only.
+            place = document.path.with_name(f"{document.path.stem}.corrected.onnx")
+        with output(new, document, place, Options()) as aside:
+            yield aside, unfixed
