@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,11 @@ Array = np.ndarray[Any, Any]
 
 
 def run_here(
-    jobs: Sequence[Job], *, timeout: float, memory_mb: int | None = None
+    jobs: Sequence[Job],
+    *,
+    timeout: float,
+    memory_mb: int | None = None,
+    provider: str | None = None,
 ) -> list[RunOutcome]:
     """Do what `padaudit.verification.runner.run` does, without starting a process."""
     assert timeout > 0
@@ -46,3 +51,25 @@ def _outcome(job: Job) -> RunOutcome:
     except Exception as error:
         return RunOutcome(None, (), str(error), False, "onnxruntime")
     return RunOutcome(outputs, tuple(names), None, False, "onnxruntime")
+
+
+def in_child(function: Callable[[], str]) -> str:
+    """Return what a function gives in a copy of this process; ``crashed`` where that ends first.
+
+    onnxruntime divides by zero on some models that a mutation makes.
+    """
+    reader, writer = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            os.write(writer, function().encode()[:_PIPED])
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as pipe:
+        text = pipe.read().decode()
+    _, status = os.waitpid(child, 0)
+    return text if os.WIFEXITED(status) and text else "crashed"
+
+
+_PIPED = 4096

@@ -8,13 +8,13 @@ and must be proven.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import pytest
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
@@ -26,7 +26,9 @@ from padaudit.rewriting.run import load
 from padaudit.verification import site_level
 from padaudit.verification.evidence import Status, Verification
 from padaudit.verification.proof import prove_rewrite
-from padaudit.verification.runner import Job, RunOutcome
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from onnx_runs import run_here
 
 Array = np.ndarray[Any, Any]
 Mutation = Callable[[ModelProto], None]
@@ -841,28 +843,6 @@ def mutants(harmless: bool) -> Iterator[tuple[str, str]]:
 def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
     """Run onnxruntime in this process: starting one per mutant would take minutes."""
     monkeypatch.setattr(site_level, "run", run_here)
-
-
-def run_here(
-    jobs: Sequence[Job], *, timeout: float, memory_mb: int | None = None
-) -> list[RunOutcome]:
-    assert timeout > 0
-    return [_outcome(job) for job in jobs]
-
-
-def _outcome(job: Job) -> RunOutcome:
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 4
-    try:
-        session = onnxruntime.InferenceSession(
-            job.model, options, providers=["CPUExecutionProvider"]
-        )
-        names = [item.name for item in session.get_outputs()]
-        outputs = tuple(tuple(session.run(names, dict(feed))) for feed in job.feeds)
-    except Exception as error:  # onnxruntime raises many kinds
-        return RunOutcome(None, (), str(error), False, "onnxruntime")
-    return RunOutcome(outputs, tuple(names), None, False, "onnxruntime")
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
