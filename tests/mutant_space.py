@@ -61,6 +61,7 @@ STYLES = ("pad", "attrs")
 MODES = ("SAME_UPPER", "SAME_LOWER")
 VARIANTS: dict[str, Sequence[dict[str, Any]]] = {
     "AveragePool": ({}, {"count_include_pad": 1}),
+    "QLinearAveragePool": ({}, {"count_include_pad": 1}),
     "ConvTranspose": ({}, {"output_padding": 1}, {"output_shape": 1}),
     "LpPool": ({"p": 3},),
     "FusedConv": ({"activation": "Relu"},),
