@@ -8,6 +8,7 @@ from typing import Any
 from padaudit import __version__
 from padaudit.report.jsonable import VERIFY_SCHEMA, sentence
 from padaudit.report.line import Line
+from padaudit.verification.telling import MUTE
 from padaudit.verification.what_if import Cost, WhatIf
 
 _WORDS = {
@@ -37,6 +38,7 @@ def what_if_json(result: WhatIf) -> dict[str, Any]:
         "accuracy": result.accuracy,
         "samples": result.samples,
         "inputs": result.origin,
+        "outputs_change": result.telling,
         "unchanged": list(result.unchanged),
         "not_tried": [
             {"site": site, "reason": sentence(reason)} for site, reason in result.not_tried.items()
@@ -49,6 +51,8 @@ def what_if_lines(result: WhatIf) -> Iterator[Line]:
     """Yield how far the outputs move, at all sites and at each, the worst first."""
     yield Line(f"{result.model} with {_WORDS[result.variant]}")
     yield Line(f"  on {result.origin}, in {result.runtime}")
+    if not result.telling:
+        yield Line(f"  {MUTE}: they can't show what padding does", style="yellow")
     if result.accuracy is not None:
         yield Line(f"  as it is: accuracy {result.accuracy:.1%}")
     width = max((len(cost.site) for cost in result.costs), default=0)

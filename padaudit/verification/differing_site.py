@@ -28,6 +28,22 @@ DEFAULT_BUDGET: Final = 256 << 20
 """Bytes of intermediate outputs that are held at a time."""
 
 
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a search for a difference found.
+
+    Parameters
+    ----------
+    site : DifferingSite or None
+        The first padded operator whose output differs.
+    compared : int
+        How many padded operators were compared.
+    """
+
+    site: DifferingSite | None
+    compared: int
+
+
 def same_sites(models: tuple[Loaded, Loaded]) -> list[SiteMatch]:
     """Match the operators of two models that have the same ids.
 
@@ -89,24 +105,44 @@ def first_differing(
     DifferingSite or None
         None if no output differs, or the models do not run with these outputs.
     """
-    search = _Search(models, feed, timeout, memory_mb)
+    result = search(
+        matches, models, feed, tolerance, timeout=timeout, memory_mb=memory_mb, budget=budget
+    )
+    return result.site
+
+
+def search(
+    matches: Sequence[SiteMatch],
+    models: tuple[Loaded, Loaded],
+    feed: FeedPair,
+    tolerance: Tolerance,
+    *,
+    timeout: float,
+    memory_mb: int | None = None,
+    budget: int = DEFAULT_BUDGET,
+) -> Result:
+    """Do as `first_differing`, and count what was compared on the way."""
+    runs = _Search(models, feed, timeout, memory_mb)
     found: list[Found] = []
     loop: int | None = None
+    compared = 0
     for batch in _batches(points_of(matches, models, budget), budget):
         # Within a loop a later operator may differ in an earlier pass.
         left = [point for point in batch if not found or point.loop == loop]
-        ran = search.values(left)
+        ran = runs.values(left)
         if ran is None:
             break
+        compared += len(left)
         for point in ran[0]:
             difference = point_difference(point, ran[1], tolerance)
             if difference is None or (found and point.loop != loop):
                 continue
             if point.loop is None:
-                return difference.site
+                return Result(difference.site, compared)
             found.append(difference)
             loop = point.loop
-    return min(found, key=lambda item: item.order).site if found else None
+    first = min(found, key=lambda item: item.order).site if found else None
+    return Result(first, compared)
 
 
 @dataclass(frozen=True, slots=True)

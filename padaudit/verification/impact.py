@@ -12,6 +12,7 @@ from padaudit.audit.findings import SEVERITIES, Finding, Impact
 from padaudit.errors import PadauditError
 from padaudit.formats.shape_options import InputShapes
 from padaudit.verification.providers import using
+from padaudit.verification.telling import MUTE
 from padaudit.verification.what_if import Cost, what_if
 
 VARIANT: Final = "symmetric"
@@ -66,7 +67,10 @@ def _measured(
             problems.append(f"the impact of its findings was not measured: {error}")
             models.append(model)
             continue
-        costs = {cost.site: cost for cost in found.costs}
+        if not found.telling:
+            problems.append(f"{model.path}: {MUTE}, which can't show what its findings would cost")
+        shown = (cost for cost in found.costs if found.telling or cost.max_abs)
+        costs = {cost.site: cost for cost in shown}
         models.append(replace(model, findings=_ranked(model.findings, costs)))
     return replace(result, models=tuple(models)), tuple(problems)
 

@@ -11,7 +11,7 @@ from padaudit.compare.engine import specs_of
 from padaudit.compare.units import units_of
 from padaudit.formats.keras.engine import missing_package
 from padaudit.formats.shape_options import InputShapes
-from padaudit.verification.differing_site import first_differing
+from padaudit.verification.differing_site import search
 from padaudit.verification.model_level import Feed, FeedPair, Tolerance
 from padaudit.verification.point_difference import DifferingSite
 from padaudit.verification.site_points import SiteMatch
@@ -27,10 +27,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    """The first differing operator, or why there is none to name."""
+    """The first differing operator, or why there is none to name; how many were compared."""
 
     site: DifferingSite | None
     reason: str = ""
+    compared: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ def locate(
             return Located(None, f"the first differing operator was not looked for: {found}")
         inside.append(found)
     matches = list(_matches(_pairs(models), inside, tolerance.scaled))
-    site = first_differing(
+    result = search(
         matches,
         (inside[0].model, inside[1].model),
         (inside[0].feed, inside[1].feed),
@@ -84,8 +85,8 @@ def locate(
         memory_mb=limits.memory_mb,
     )
     count = len(matches)
-    reason = "" if site else f"none of the {count} padded operators that both models have differs"
-    return Located(site, reason)
+    nothing = f"none of the {count} padded operators that both models have differs"
+    return Located(result.site, "" if result.site else nothing, result.compared)
 
 
 def _pairs(models: tuple[Loaded, Loaded]) -> list[tuple[Unit, Unit]]:

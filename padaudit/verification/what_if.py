@@ -19,10 +19,12 @@ from padaudit.compare.units import units_of
 from padaudit.errors import InputError, UsageError
 from padaudit.formats.keras.engine import require
 from padaudit.formats.shape_options import InputShapes
+from padaudit.verification.model_level import Tolerance
 from padaudit.verification.naive import Change, change_of
 from padaudit.verification.providers import using
 from padaudit.verification.runner import Job, RunOutcome, run
 from padaudit.verification.samples import Samples, concrete, from_file, made_up
+from padaudit.verification.telling import telling
 from padaudit.verification.unsteady import drawing, unsteady, why_unsteady
 from padaudit.verification.variants import Variants, refusal
 
@@ -84,6 +86,9 @@ class WhatIf:
         Where the samples are from.
     runtime : str
         What ran the model.
+    telling : bool
+        Whether the outputs change with the inputs; where they do not, they can't show what
+        padding does.
     """
 
     model: Path
@@ -95,6 +100,7 @@ class WhatIf:
     samples: int
     origin: str
     runtime: str
+    telling: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +195,7 @@ def what_if(
         subject.samples.count,
         subject.samples.origin,
         found.runtime,
+        found.telling,
     )
 
 
@@ -287,6 +294,7 @@ class _Found:
     failed: dict[str, str]
     accuracy: float | None = None
     runtime: str = ""
+    telling: bool = True
 
 
 def _run(
@@ -304,7 +312,8 @@ def _run(
     if unsteady(base.outputs, again.outputs or base.outputs):
         cause = why_unsteady("it", subject.drawing)
         raise InputError(subject.path, cause, "give the operator a seed, or take it out")
-    found = _Found([], {}, _accuracy(base.outputs, samples.labels), base.runtime)
+    shown = telling(base.outputs, Tolerance())
+    found = _Found([], {}, _accuracy(base.outputs, samples.labels), base.runtime, shown)
     for group in _grouped(list(trials), feeds):
         jobs = [Job(variants.write(trials[key]), feeds) for key in group]
         for key, outcome in zip(group, run(jobs, timeout=timeout), strict=True):

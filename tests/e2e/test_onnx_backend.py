@@ -17,12 +17,15 @@ from onnx.backend.test.loader import load_model_tests
 from onnx.reference import ReferenceEvaluator
 
 import padaudit
+from padaudit.formats.shape_options import InputShapes
 from padaudit.rewriting.apply import apply_plan
 from padaudit.rewriting.edit import Plan
 from padaudit.rewriting.options import Options
 from padaudit.rewriting.plan import make_plan
 from padaudit.verification.evidence import Status
+from padaudit.verification.naive import VARIANTS
 from padaudit.verification.runner import Job, RunOutcome, run
+from padaudit.verification.what_if import what_if
 
 DATA = Path(onnx.backend.test.__file__).parent / "data"
 LIGHT = sorted((DATA / "light").glob("*.onnx"))
@@ -224,8 +227,45 @@ def test_a_light_network_with_all_pads_hoisted_is_proven(path: Path, tmp_path: P
 @pytest.mark.slow
 @pytest.mark.parametrize("path", LIGHT, ids=lambda path: path.stem)
 def test_a_whole_light_network_raises_no_false_alarm(path: Path, tmp_path: Path) -> None:
-    target = tmp_path / path.name
-    verdict = padaudit.rewrite(path, target, hoist="all", style="pad", verify="model").verification
-    assert (verdict.status, verdict.max_abs, verdict.not_covered) == (Status.EQUIVALENT, 0.0, ())
-    again = padaudit.verify(path, target)
-    assert (again.status, again.max_abs, again.not_covered) == (Status.EQUIVALENT, 0.0, ())
+    """All of them give one answer to everything: their operators must be compared as well."""
+    sites = len(padaudit.check(path).sites)
+    for style in ("pad", "attrs"):
+        target = tmp_path / f"{style}.onnx"
+        verdict = padaudit.rewrite(
+            path, target, hoist="all" if style == "pad" else None, style=style, verify="model"
+        ).verification
+        assert (verdict.status, verdict.max_abs, verdict.not_covered) == (Status.EQUIVALENT, 0, ())
+        again = padaudit.verify(path, target)
+        assert (again.status, again.max_abs, again.not_covered) == (Status.EQUIVALENT, 0, ())
+        assert again.evidence[0].counts["operators"] == sites
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", LIGHT, ids=lambda path: path.stem)
+def test_a_wrong_port_of_a_light_network_is_never_proven(path: Path, tmp_path: Path) -> None:
+    proto = onnx.load(path)
+    padded = [
+        (node, item)
+        for node in proto.graph.node
+        for item in node.attribute
+        if node.op_type == "Conv" and item.name == "pads" and any(item.ints)
+    ]
+    node, pads = padded[len(padded) // 2]
+    before = [*pads.ints]
+    pads.ints[:] = [before[0] + 1, before[1], before[2] - 1, before[3]]
+    onnx.save(proto, tmp_path / "wrong.onnx")
+    found = padaudit.verify(path, tmp_path / "wrong.onnx")
+    # One of the nine has no softmax behind it, and its output shows the difference.
+    assert found.status in (Status.DIFFERENT, Status.UNVERIFIED)
+    named = {site.id: site.op.outputs[0] for site in padaudit.check(path).sites}
+    assert named[found.first_difference or ""] == node.output[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", LIGHT, ids=lambda path: path.stem)
+def test_what_a_naive_port_of_a_light_network_costs_can_not_be_seen(path: Path) -> None:
+    for variant in VARIANTS:
+        found = what_if(path, variant, InputShapes())
+        assert not found.telling
+        assert not found.not_tried
+        assert all(cost.max_abs == 0.0 for cost in found.costs)
