@@ -16,8 +16,8 @@ from padaudit.verification.compare import compare_arrays
 from padaudit.verification.evidence import Status, Verification
 
 if TYPE_CHECKING:
-    from padaudit.verification.differing_site import DifferingSite
     from padaudit.verification.model_level import Tolerance
+    from padaudit.verification.point_difference import DifferingSite
 
 Array = NDArray[Any]
 _NOISE: Final = 1e-9
