@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from padaudit.compare.around_onnx import Around
+from padaudit.compare.around_onnx import Around, stacked
 from padaudit.formats.keras.shapes.reshaping import axis_pairs
 from padaudit.formats.keras.shapes.rule import ShapeUnknown
 from padaudit.ir.graph import Graph
@@ -28,10 +28,13 @@ def around_keras(graph: Graph, site: PaddingSite) -> Around:
         op = graph.producer(op.inputs[0]) if op is not None and op.inputs else None
         if op is None:
             break
-        amounts = _amounts(op, "ZeroPadding", "padding", rank)
+        amounts = _added(op, rank)
         if amounts is not None:
+            both = stacked(ahead, amounts)
+            if both is None:
+                break
             pads.append(op)
-            ahead = _sum(ahead, amounts)
+            ahead = both
         elif not _keeps_zero(op):
             break
     op = site.op
@@ -46,6 +49,14 @@ def around_keras(graph: Graph, site: PaddingSite) -> Around:
         elif op.op_type not in _POINTWISE:
             break
     return Around(tuple(ahead), tuple(behind), tuple(pads))
+
+
+def _added(op: Op, rank: int) -> list[AxisPads] | None:
+    """Return what a layer pads, negative where it crops; None if it does neither."""
+    cropped = _amounts(op, "Cropping", "cropping", rank)
+    if cropped is not None:
+        return [(-before, -after) for before, after in cropped]
+    return _amounts(op, "ZeroPadding", "padding", rank)
 
 
 def _amounts(op: Op, layer: str, word: str, rank: int) -> list[AxisPads] | None:

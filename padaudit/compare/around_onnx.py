@@ -30,9 +30,11 @@ class Around:
     Parameters
     ----------
     ahead, behind : tuple of AxisPads
-        What is padded in front, and cropped behind.
+        What is padded in front (negative: cropped), and cropped behind.
     pads : tuple of Op
-        The padding operators in front, the nearest one first.
+        The padding and cropping operators in front, the nearest one first.
+    crops : tuple of Op
+        The cropping operators behind, the nearest one first.
     settled : bool
         Whether the amounts of all of them are known.
     fill : float
@@ -42,6 +44,7 @@ class Around:
     ahead: tuple[AxisPads, ...]
     behind: tuple[AxisPads, ...]
     pads: tuple[Op, ...] = ()
+    crops: tuple[Op, ...] = ()
     settled: bool = True
     fill: float = 0.0
 
@@ -49,8 +52,28 @@ class Around:
 def around_onnx(values: Values, graph: Graph, site: PaddingSite) -> Around:
     """Return what stands around a site of an ONNX model."""
     ahead, pads, settled = _ahead(values, graph, site)
-    fill = _fill(values, pads[0]) if pads else 0.0
-    return Around(ahead, _behind(values, graph, site), pads, settled, fill)
+    behind, crops = _behind(values, graph, site)
+    nearest = next((op for op in pads if op.op_type == "Pad"), None)
+    fill = 0.0 if nearest is None else _fill(values, nearest)
+    return Around(ahead, behind, pads, crops, settled, fill)
+
+
+def stacked(nearer: Sequence[AxisPads], further: Sequence[AxisPads]) -> list[AxisPads] | None:
+    """Return what two operators in front of another add together; None if they don't add up.
+
+    What is cropped and then padded is not what was there.
+
+    Parameters
+    ----------
+    nearer, further : sequence of AxisPads
+        What they pad; negative where they crop.
+    """
+    found = []
+    for (a, b), (c, d) in zip(nearer, further, strict=True):
+        if (a > 0 > c) or (b > 0 > d):
+            return None
+        found.append((a + c, b + d))
+    return found
 
 
 def unsettled_pads(values: Values, graph: Graph) -> list[str]:
@@ -78,14 +101,35 @@ def _ahead(
             amounts = _pad_amounts(values, op, axes)
             if amounts is None:
                 return tuple(total), tuple(pads), not _may_add_zeros(values, op)
+            both = stacked(total, amounts)
+            if both is None:
+                break
             pads.append(op)
-            total = [(a + c, b + d) for (a, b), (c, d) in zip(total, amounts, strict=True)]
+            total = both
+        elif op.op_type == "Slice":
+            both = _with_crop(values, op, axes, total)
+            if both is None:
+                break
+            pads.append(op)
+            total = both
         elif (moved := _moved(values, op, axes)) is not None:
             axes = moved
         elif op.op_type not in _KEEPS_ZERO:
             break
         name = op.inputs[0]
     return tuple(total), tuple(pads), True
+
+
+def _with_crop(
+    values: Values, op: Op, axes: Sequence[int], total: Sequence[AxisPads]
+) -> list[AxisPads] | None:
+    """Return what a Slice and the operators behind it pad together; None if that is not known."""
+    shape = values.graph.tensor(op.inputs[0]).shape
+    if shape is None or not set(axes) <= set(range(len(shape))):
+        return None
+    sizes = [size if isinstance(size := shape[axis], int) else None for axis in axes]
+    crops = slice_amounts(values, op, axes, sizes, len(shape))
+    return None if crops is None else stacked(total, [(-a, -b) for a, b in crops])
 
 
 def _may_add_zeros(values: Values, pad: Op) -> bool:
@@ -149,10 +193,13 @@ def _moved(values: Values, op: Op, axes: Sequence[int]) -> list[int] | None:
     return [kept.index(axis) if axis in kept else -1 - axis for axis in axes]
 
 
-def _behind(values: Values, graph: Graph, site: PaddingSite) -> tuple[AxisPads, ...]:
+def _behind(
+    values: Values, graph: Graph, site: PaddingSite
+) -> tuple[tuple[AxisPads, ...], tuple[Op, ...]]:
     axes = site.spatial_axes
     sizes = [size if isinstance(size, int) else None for size in site.output_size]
     total: list[AxisPads] = [(0, 0)] * len(axes)
+    found: list[Op] = []
     op = site.op
     for _ in range(_MAX_CHAIN):
         uses = list(graph.uses(op))
@@ -163,16 +210,21 @@ def _behind(values: Values, graph: Graph, site: PaddingSite) -> tuple[AxisPads, 
             crops = slice_amounts(values, op, axes, sizes)
             if crops is None:
                 break
+            found.append(op)
             total = [(a + c, b + d) for (a, b), (c, d) in zip(total, crops, strict=True)]
             pairs = zip(sizes, crops, strict=True)
             sizes = [None if size is None else size - sum(crop) for size, crop in pairs]
         elif op.op_type not in POINTWISE or op.domain:
             break
-    return tuple(total)
+    return tuple(total), tuple(found)
 
 
 def slice_amounts(
-    values: Values, op: Op, axes: Sequence[int], sizes: Sequence[int | None]
+    values: Values,
+    op: Op,
+    axes: Sequence[int],
+    sizes: Sequence[int | None],
+    rank: int | None = None,
 ) -> list[AxisPads] | None:
     """Return what a Slice takes from both ends of some axes; None if it does anything else."""
     given = [
@@ -184,8 +236,7 @@ def slice_amounts(
         return None
     if any(step != 1 for step in steps or ()):
         return None
-    rank = len(sizes) + 2
-    where = [place % rank for place in places or range(len(starts))]
+    where = [place % (rank or len(sizes) + 2) for place in places or range(len(starts))]
     if len(where) != len(starts) or len(starts) != len(ends) or not set(where) <= set(axes):
         return None
     found: list[AxisPads] = [(0, 0)] * len(axes)

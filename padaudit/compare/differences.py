@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from padaudit.compare.align import Alignment
@@ -32,8 +32,9 @@ class PaddingDifference:
         Whether an average pool's divisor counts padding in one of the models only.
     note : str
         What is to be said besides the amounts, one clause; may be empty.
-    windows : bool
-        Whether windows stand elsewhere; else only the divisor or the pad value differs.
+    certain : bool
+        Whether the graphs alone tell that windows stand elsewhere. A port may make up for
+        anything else (divisors, pad values, crops) in another place.
     """
 
     original: Unit
@@ -43,7 +44,7 @@ class PaddingDifference:
     appended: tuple[int, ...] = ()
     divisor: bool = False
     note: str = ""
-    windows: bool = True
+    certain: bool = True
 
 
 def differences(alignment: Alignment) -> tuple[PaddingDifference, ...]:
@@ -51,36 +52,55 @@ def differences(alignment: Alignment) -> tuple[PaddingDifference, ...]:
     return tuple(found for a, b in alignment.pairs if (found := difference(a, b)) is not None)
 
 
-def fill_differences(alignment: Alignment) -> tuple[PaddingDifference, ...]:
-    """Return the max pools that pad as much as the original's, but with another value.
+def possible_differences(alignment: Alignment) -> tuple[PaddingDifference, ...]:
+    """Return what else may be wrong, where the outputs differ.
 
-    Behind a ReLU zero is as good as minus infinity: these count where the outputs differ.
+    Max pools that pad as much as the original's, but with another value: behind a ReLU zero is
+    as good as minus infinity. Slices behind an operator: they may be no part of its padding.
     """
     found = []
     for original, port in alignment.pairs:
-        unlike = original.fills_least != port.fills_least
-        if unlike and port.family is Family.MAX_POOL and _pads_anything(original):
-            item = difference(original, port)
-            sizes = [_size(original, port, axis) for axis in range(port.window.rank)]
-            if item is None and None not in sizes:
-                found.append(_unlike_fill(original, port, [size or 0 for size in sizes]))
-    return tuple(found)
+        if difference(original, port) is not None:
+            continue
+        if _crops_differ(original, port):
+            found.append(_described(original, port, note="what is cropped behind it differs"))
+        elif _fills_differ(original, port):
+            right, wrong = ("minus infinity", "0")[:: 1 if original.fills_least else -1]
+            note = f"what is padded has to count as {right}, not as {wrong}"
+            found.append(_described(original, port, note=note))
+    return tuple(item for item in found if item.expected_pads is not None)
 
 
-def _unlike_fill(original: Unit, port: Unit, sizes: Sequence[int]) -> PaddingDifference:
-    pads = _spread(port, [port.effective(axis, size) for axis, size in enumerate(sizes)])
-    right, wrong = ("minus infinity", "0") if original.fills_least else ("0", "minus infinity")
-    note = f"what is padded has to count as {right}, not as {wrong}"
-    return PaddingDifference(original, port, pads, pads, note=note, windows=False)
+def _crops_differ(original: Unit, port: Unit) -> bool:
+    return any(
+        original.placement(axis, size) != port.placement(axis, size)
+        for axis in range(port.window.rank)
+        if (size := _size(original, port, axis)) is not None
+    )
+
+
+def _fills_differ(original: Unit, port: Unit) -> bool:
+    unlike = original.fills_least != port.fills_least
+    return unlike and port.family is Family.MAX_POOL and _pads_anything(original)
 
 
 def difference(original: Unit, port: Unit) -> PaddingDifference | None:
     """Return how the padding of a pair differs; None if it does not, or is not known."""
-    axes = range(port.window.rank)
-    wrong = any(_axis_differs(original, port, axis) for axis in axes)
+    wrong = any(_axis_differs(original, port, axis) for axis in range(port.window.rank))
     divisor = _divisor_differs(original, port)
     if not wrong and not divisor:
         return None
+    note = _divisor_note(original) if divisor else ""
+    found = replace(_described(original, port, note), divisor=divisor, certain=wrong)
+    if found.expected_pads is not None:
+        return found
+    open_size = "what is right depends on a size that is open; fix it with --input-shape"
+    return replace(found, note=note or open_size)
+
+
+def _described(original: Unit, port: Unit, note: str) -> PaddingDifference:
+    """Return what a port pads and what it should; what should be is None if a size is open."""
+    axes = range(port.window.rank)
     sizes = [_size(original, port, axis) for axis in axes]
     expected = [
         None if size is None else _expected(original, port, axis, size)
@@ -90,14 +110,10 @@ def difference(original: Unit, port: Unit) -> PaddingDifference | None:
         None if size is None else port.effective(axis, size)
         for axis, size in zip(axes, sizes, strict=True)
     ]
-    note = _divisor_note(original) if divisor else ""
-    found = PaddingDifference(
-        original, port, _spread(port, stated), None, (), divisor, note, windows=wrong
-    )
-    if any(item is None for item in expected):
-        open_size = "what is right depends on a size that is open; fix it with --input-shape"
-        return replace(found, note=note or open_size)
+    found = PaddingDifference(original, port, _spread(port, stated), None, note=note, certain=False)
     pairs = [item for item in expected if item is not None]
+    if len(pairs) < len(expected):
+        return found
     return replace(
         found,
         expected_pads=_spread(port, [pair for pair, _ in pairs]),

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from padaudit.compare.differences import PaddingDifference
+from padaudit.compare.surroundings import ahead_of, take_out_crops
 from padaudit.compare.unit import Unit
 from padaudit.formats.onnx.build import make_attribute
 from padaudit.formats.onnx.document import NodeOrigin, OnnxDocument
@@ -22,7 +23,6 @@ from padaudit.formats.onnx.padding import (
 from padaudit.formats.onnx.protos import NodeProto
 from padaudit.formats.onnx.write import RewrittenOnnx
 from padaudit.ir.graph import Graph
-from padaudit.ir.op import Op
 from padaudit.ir.site import Family, Padding, PaddingSite
 from padaudit.ir.walk import graph_of_op
 from padaudit.padding.amounts import AxisPads
@@ -86,27 +86,29 @@ def _correct(editor: GraphEditor, graph: Graph, item: PaddingDifference) -> str 
     if item.expected_pads is None:
         return _by_mode(editor, item)
     if port.transposed:
-        return _correct_crop(editor, item, item.expected_pads)
-    pad = _foldable(graph, port)
-    if port.family is Family.AVG_POOL and pad is None and any(map(any, port.ahead)):
-        return "the Pad in front of it counts in its divisor, and is used elsewhere too"
-    own = _own(port, item.expected_pads, without_ahead=pad is not None)
-    node = editor.node(port.site.op.origin)
-    fits = min((min(pair) for pair in own), default=0) >= 0 and _runtimes_take(port.site, own)
-    zeros = port.family is Family.MAX_POOL and not item.original.fills_least
-    fits = fits and not zeros
-    if not fits and port.family is Family.AVG_POOL:
+        return _correct_crop(editor, graph, item, item.expected_pads)
+    hindered, ahead = _hinders(item, item.expected_pads), ahead_of(graph, port)
+    if hindered and ahead is None:
+        return "what pads or crops in front of it is used elsewhere too"
+    if ahead is not None and not (hindered or ahead.directly):
+        ahead = None
+    sliced = not _crop_hinders(item, item.expected_pads, ahead is None)
+    own = _own(port, item.expected_pads, ahead is None, sliced)
+    zeros = _counts_zeros(item)
+    as_attribute = _fits(port.site, own) and not (zeros and port.family is Family.MAX_POOL)
+    if not as_attribute and not zeros and port.family is Family.AVG_POOL:
         return f"it would need the pads {own}, which runtimes refuse for an average pool"
-    if port.family is Family.AVG_POOL:
-        counts = item.original if item.divisor else port
-        write_int(node, "count_include_pad", int(counts.counts_padding))
+    if ahead is not None:
+        ahead.take_out(editor)
+    if not sliced:
+        take_out_crops(editor, graph, port)
+    node = editor.node(port.site.op.origin)
+    clear_padding(node)
     if port.family in _POOLS:
         remove_attributes(node, ["ceil_mode"])
-    clear_padding(node)
-    if pad is not None:
-        node.input[0] = pad.inputs[0]
-        editor.remove(pad.origin)
-    if not fits:
+    if port.family is Family.AVG_POOL:
+        write_int(node, "count_include_pad", int(zeros))
+    if not as_attribute:
         # A pool that takes padding for zero is padded as a convolution is.
         site = replace(port.site, family=Family.CONV) if zeros else port.site
         onnx_pad.edit(editor, Edit(site, STRATEGY, own))
@@ -115,38 +117,84 @@ def _correct(editor: GraphEditor, graph: Graph, item: PaddingDifference) -> str 
     return None
 
 
-def _own(port: Unit, expected: Pads, without_ahead: bool) -> Pads:
-    """Return what is left for the operator itself of the amounts that are right."""
+def _counts_zeros(item: PaddingDifference) -> bool:
+    """Tell whether what a pool pads has to count as zeros."""
+    if item.port.family is Family.AVG_POOL:
+        return (item.original if item.divisor else item.port).counts_padding
+    return item.port.family is Family.MAX_POOL and not item.original.fills_least
+
+
+def _hinders(item: PaddingDifference, expected: Pads) -> bool:
+    """Tell whether what is in front of an operator has to go before its amounts can be right.
+
+    A mean counts what a Pad adds, and what a Slice takes away is nothing that can be padded.
+    """
+    port = item.port
+    own = _own(port, expected)
+    unlike = port.family is Family.MAX_POOL and port.fills_least != item.original.fills_least
+    unlike = unlike or port.family is Family.AVG_POOL
+    return any(
+        (unlike and added > 0) or mine > 0 > added
+        for index, axis in enumerate(port.axes)
+        for mine, added in zip(own[axis], port.ahead[index], strict=True)
+    )
+
+
+def _crop_hinders(item: PaddingDifference, expected: Pads, ahead: bool) -> bool:
+    """Tell whether a pool can be padded rightly only if nothing is cropped behind it."""
+    port = item.port
+    if port.family not in _POOLS or not port.cropping_ops:
+        return False
+    return not _fits(port.site, _own(port, expected, ahead))
+
+
+def _own(port: Unit, expected: Pads, ahead: bool = True, behind: bool = True) -> Pads:
+    """Return what is left for the operator itself of the amounts that are right.
+
+    ``ahead`` and ``behind`` tell what of its surroundings stays.
+    """
     own = list(expected)
     for index, axis in enumerate(port.axes):
-        around = port.around(index)
-        if without_ahead:
-            ahead = port.ahead[index]
-            around = around[0] - ahead[0], around[1] - ahead[1]
+        around = port.around(index, ahead, behind)
         own[axis] = own[axis][0] - around[0], own[axis][1] - around[1]
     return tuple(own)
 
 
-def _correct_crop(editor: GraphEditor, item: PaddingDifference, expected: Pads) -> str | None:
+def _correct_crop(
+    editor: GraphEditor, graph: Graph, item: PaddingDifference, expected: Pads
+) -> str | None:
     """Write what a transposed convolution crops, and what it appends."""
-    port, pads, appended = item.port, list(expected), [0] * len(expected)
-    for index, axis in enumerate(port.axes):
-        around = port.around(index)
-        before = expected[axis][0] - around[0]
-        after = expected[axis][1] - item.appended[axis] - around[1]
-        pads[axis], appended[axis] = (before, max(after, 0)), max(-after, 0)
-        if before < 0:
-            return "a Slice behind it takes away more at the start than is right"
-        if appended[axis] >= port.window.strides[index]:
-            return f"it would need an output_padding of {appended}, not below its stride"
+    port = item.port
+    sliced, whole = (_crop(item, expected, behind) for behind in (True, False))
+    chosen = whole if isinstance(sliced, str) else sliced
+    if isinstance(chosen, str):
+        return chosen
+    if isinstance(sliced, str):
+        take_out_crops(editor, graph, port)
+    pads, appended = chosen
     node = editor.node(port.site.op.origin)
     clear_padding(node)
     remove_attributes(node, ["output_shape", "output_padding"])
     if any(map(any, pads)):
-        write_pads(node, tuple(pads))
+        write_pads(node, pads)
     if any(appended):
         write_ints(node, "output_padding", appended)
     return None
+
+
+def _crop(item: PaddingDifference, expected: Pads, behind: bool) -> tuple[Pads, list[int]] | str:
+    """Return what to crop and to append, with or without what is sliced behind; or why not."""
+    port, pads, appended = item.port, list(expected), [0] * len(expected)
+    for index, axis in enumerate(port.axes):
+        around = port.around(index, behind=behind)
+        before = expected[axis][0] - around[0]
+        after = expected[axis][1] - item.appended[axis] - around[1]
+        pads[axis], appended[axis] = (before, max(after, 0)), max(-after, 0)
+        if before < 0:
+            return "it would have to start in front of its full output"
+        if appended[axis] >= port.window.strides[index]:
+            return f"it would need an output_padding of {appended}, not below its stride"
+    return tuple(pads), appended
 
 
 def _by_mode(editor: GraphEditor, item: PaddingDifference) -> str | None:
@@ -170,17 +218,10 @@ def _write_mode(node: NodeProto, mode: str) -> None:
     node.attribute.append(make_attribute("auto_pad", mode))
 
 
-def _foldable(graph: Graph, port: Unit) -> Op | None:
-    """Return the one Pad that stands directly in front of an operator, for it alone."""
-    if len(port.padding_ops) != 1:
-        return None
-    pad = port.padding_ops[0]
-    alone = len(list(graph.uses(pad))) == 1 and pad.outputs[0] not in graph.outputs
-    return pad if alone and port.site.op.inputs[0] == pad.outputs[0] else None
-
-
-def _runtimes_take(site: PaddingSite, pads: Pads) -> bool:
+def _fits(site: PaddingSite, pads: Pads) -> bool:
     """Tell whether runtimes take pads as an attribute: pools want them below their kernel."""
+    if min((min(pair) for pair in pads), default=0) < 0:
+        return False
     if site.family not in _POOLS or site.window is None:
         return True
     return all(max(pair) < size for pair, size in zip(pads, site.window.kernel_shape, strict=True))

@@ -68,7 +68,7 @@ def needed(found: Found, made_up_for: Callable[[PaddingDifference], bool], attem
     search = _Search(attempt(found), attempt, made_up_for)
     doubtful = [item for item in search.items if is_doubtful(item)]
     if doubtful:
-        search.consider(tuple(item for item in found if item.windows or item not in doubtful))
+        search.consider(tuple(item for item in found if item.certain or item not in doubtful))
         search.climb(doubtful)
     nearest = search.best
     if not nearest.gap.equal:
@@ -81,7 +81,7 @@ def needed(found: Found, made_up_for: Callable[[PaddingDifference], bool], attem
 
 def is_doubtful(item: PaddingDifference) -> bool:
     """Tell whether a difference is one of divisors or pad values too, which ports work around."""
-    return item.divisor or not item.windows
+    return item.divisor or not item.certain
 
 
 class _Search:
@@ -107,7 +107,7 @@ class _Search:
     def _move(self, item: PaddingDifference) -> bool:
         """Try the other forms of one difference: left out, whole, its windows alone."""
         forms = [None, item, *([replace(item, divisor=False, note="")] if item.divisor else [])]
-        if not item.windows:
+        if not item.certain:
             forms = forms[:2]
         return sum(self.consider(self._with(item, form)) for form in forms) > 0
 
@@ -145,7 +145,7 @@ def _count(trial: Trial, what: Callable[[PaddingDifference], bool]) -> int:
 
 
 def _windows(trial: Trial) -> list[tuple[Unit, Unit]]:
-    return [_key(item) for item in trial.found if item.windows]
+    return [_key(item) for item in trial.found if item.certain]
 
 
 def _key(item: PaddingDifference) -> tuple[Unit, Unit]:

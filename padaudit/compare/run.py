@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from padaudit.compare.align import align
-from padaudit.compare.differences import PaddingDifference, differences, fill_differences
+from padaudit.compare.differences import PaddingDifference, differences, possible_differences
 from padaudit.compare.making_up import is_rescaled
 from padaudit.compare.needed import is_doubtful, needed
 from padaudit.compare.pair import load_pair, settled
@@ -79,7 +79,7 @@ def _compared(
         if random is not None:
             return not_run(draft, random)
         if not runs.gap.equal:
-            more = fill_differences(alignment)
+            more = possible_differences(alignment)
             draft = replace(draft, differences=(*draft.differences, *more))
         draft = replace(
             draft,

@@ -43,11 +43,14 @@ class Unit:
     group, channels_in, channels_out : int or None
         None where it is not known.
     ahead : tuple of AxisPads
-        What Pads or ZeroPadding layers in front add, per axis.
+        What Pads or ZeroPadding layers in front add, and Slices or Cropping layers there take
+        away (negative), per axis.
     behind : tuple of AxisPads
         What a Slice or Cropping layer behind takes away, per axis.
     padding_ops : tuple of Op
         The operators that ``ahead`` comes from, the nearest one first.
+    cropping_ops : tuple of Op
+        The operators that ``behind`` comes from, the nearest one first.
     settled : bool
         Whether all of those amounts are known.
     fill : float
@@ -72,6 +75,7 @@ class Unit:
     ahead: tuple[AxisPads, ...]
     behind: tuple[AxisPads, ...]
     padding_ops: tuple[Op, ...]
+    cropping_ops: tuple[Op, ...]
     settled: bool
     fill: float
     counts_padding: bool
@@ -163,12 +167,22 @@ class Unit:
             total += declared[place]
         return total
 
-    def around(self, axis: int) -> AxisPads:
-        """Return what stands around the operator, in the terms of its own amounts."""
-        stride, ahead, behind = self.window.strides[axis], self.ahead[axis], self.behind[axis]
+    def around(self, axis: int, ahead: bool = True, behind: bool = True) -> AxisPads:
+        """Return what stands around the operator, in the terms of its own amounts.
+
+        Parameters
+        ----------
+        axis : int
+            One of the unit's axes.
+        ahead, behind : bool
+            Whether what pads in front, and what crops behind, is to be counted.
+        """
+        stride = self.window.strides[axis]
+        first = self.ahead[axis] if ahead else (0, 0)
+        last = self.behind[axis] if behind else (0, 0)
         if self.transposed:
-            return behind[0] - ahead[0] * stride, behind[1] - ahead[1] * stride
-        return ahead[0] - behind[0] * stride, ahead[1] - behind[1] * stride
+            return last[0] - first[0] * stride, last[1] - first[1] * stride
+        return first[0] - last[0] * stride, first[1] - last[1] * stride
 
     def effective(self, axis: int, size: int) -> AxisPads | None:
         """Return the amounts of an axis with everything around it; None if not known."""

@@ -154,7 +154,7 @@ def _unit(
         ones = (1,) * window.rank
         window = Window(ones, ones, ones)
     axes = tuple(axis for axis in range(window.rank) if not _idle(site, window, around, axis))
-    padded = any(map(any, around.ahead))
+    padded = any(max(pair) > 0 for pair in around.ahead)
     own = site.pads is None or any(map(any, site.pads))
     counts = padded or (own and bool(site.op.attributes.get("count_include_pad")))
     return Unit(
@@ -171,6 +171,7 @@ def _unit(
         tuple(around.ahead[axis] for axis in axes),
         tuple(around.behind[axis] for axis in axes),
         around.pads,
+        around.crops,
         around.settled,
         around.fill if padded else -math.inf,
         counts and site.family is Family.AVG_POOL,

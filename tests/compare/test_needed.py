@@ -25,10 +25,10 @@ from padaudit.compare.run import compare_files
 from padaudit.formats.shape_options import InputShapes
 
 
-def difference(index: int, windows: bool) -> PaddingDifference:
+def difference(index: int, certain: bool) -> PaddingDifference:
     """Return a stand-in that only its pair's identity and its kind tell from others."""
     places: Any = (f"original{index}", f"port{index}")
-    return PaddingDifference(*places, None, None, divisor=not windows, windows=windows)
+    return PaddingDifference(*places, None, None, divisor=not certain, certain=certain)
 
 
 @given(
@@ -51,14 +51,14 @@ def test_the_set_that_makes_a_port_agree_is_found(kinds: Any, rest: float) -> No
         assert set(best.found) == real and best.gap.equal
     else:
         # What is no port's fault stays: windows are reported, and divisors where that helps.
-        windows = {item for item in found if item.windows}
-        assert set(best.found) == windows | {item for item in real if not item.windows}
+        windows = {item for item in found if item.certain}
+        assert set(best.found) == windows | {item for item in real if not item.certain}
     assert len(attempts) <= 40
 
 
 @pytest.mark.parametrize("made_up", [False, True])
 def test_what_agrees_either_way_goes_only_if_the_graph_makes_up_for_it(made_up: bool) -> None:
-    pool, conv = difference(0, windows=False), difference(1, windows=True)
+    pool, conv = difference(0, certain=False), difference(1, certain=True)
 
     def attempt(chosen: Found) -> Trial:
         apart = 0.0 if conv in chosen else 1.0

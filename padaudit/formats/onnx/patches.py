@@ -22,14 +22,14 @@ _INITIALIZER: Final = field_number(GraphProto, "initializer")
 _TENSOR_NAME: Final = field_number(TensorProto, "name")
 _FUNCTION: Final = field_number(ModelProto, "functions")
 _FUNCTION_NAME: Final = field_number(FunctionProto, "name")
-_INPUT: Final = field_number(NodeProto, "input")
+_SLOTS: Final = {name: field_number(NodeProto, name) for name in ("input", "output")}
 _ATTRIBUTE: Final = field_number(NodeProto, "attribute")
 _TEXTS: Final = {name: field_number(NodeProto, name) for name in ("name", "op_type")}
 
 
 @dataclass(frozen=True, slots=True)
 class NodeChange:
-    """A node as it is, and as it is to be (inputs, attributes, name and op_type may differ)."""
+    """A node as it is, and as it is to be: with as many inputs and outputs."""
 
     before: NodeProto
     after: NodeProto
@@ -90,11 +90,13 @@ def _node_splices(origin: NodeOrigin, changes: Changes, locator: Locator) -> Ite
 def _changed(change: NodeChange, place: Place, locator: Locator) -> Iterator[Splice]:
     """Replace the fields of a node that differ; all others stay as they are written."""
     before, after = change.before, change.after
-    inputs = locator.fields(place, _INPUT)
-    for record, old, new in zip(inputs, before.input, after.input, strict=True):
-        if old != new:
-            content = (encode_message(_INPUT, new.encode()),)
-            yield Splice(record.start, record.end, content, place)
+    for name, number in _SLOTS.items():
+        stored = locator.fields(place, number)
+        pairs = zip(stored, getattr(before, name), getattr(after, name), strict=True)
+        for record, old, new in pairs:
+            if old != new:
+                content = (encode_message(number, new.encode()),)
+                yield Splice(record.start, record.end, content, place)
     for name, number in _TEXTS.items():
         if getattr(before, name) != getattr(after, name):
             yield from _retold(locator, place, number, getattr(after, name))
