@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from padaudit.compare.unit import Unit
 
-_COPY: Final = 0.98
+COPY: Final = 0.98
 """How alike (mean cosine of their rows) two kernels are that are copies; quantised ones too."""
 _MARGIN: Final = 0.01
 _LONGEST_ROW: Final = 1 << 14
@@ -61,8 +61,11 @@ def align(original: Sequence[Unit], port: Sequence[Unit]) -> Alignment:
 
 def compatible(a: Unit, b: Unit) -> bool:
     """Tell whether two units have one form and, where they are known, as many channels."""
-    if a.form != b.form:
-        return False
+    return a.form == b.form and same_channels(a, b)
+
+
+def same_channels(a: Unit, b: Unit) -> bool:
+    """Tell whether two units have as many groups and channels, where that is known."""
     pairs = (
         (a.group, b.group),
         (a.channels_in, b.channels_in),
@@ -93,8 +96,8 @@ class _Search:
                 self._pair_copies(ours, theirs)
 
     def _pair_copies(self, ours: list[Unit], theirs: list[Unit]) -> None:
-        alike = _likeness(ours, theirs)
-        for row, column in zip(*np.nonzero(alike >= _COPY), strict=True):
+        alike = likeness(ours, theirs)
+        for row, column in zip(*np.nonzero(alike >= COPY), strict=True):
             rivals = np.concatenate(
                 [np.delete(alike[row], column), np.delete(alike[:, column], row)]
             )
@@ -169,7 +172,7 @@ class _Search:
         return not known & self.upstream[1][b.position]
 
 
-def _likeness(ours: Sequence[Unit], theirs: Sequence[Unit]) -> NDArray[Any]:
+def likeness(ours: Sequence[Unit], theirs: Sequence[Unit]) -> NDArray[Any]:
     """Return how alike kernels of one shape are: the mean |cosine| of their rows."""
     first, second = (
         np.stack([_thinned(unit.kernel) for unit in side if unit.kernel is not None])
@@ -187,7 +190,7 @@ def _thinned(kernel: NDArray[Any]) -> NDArray[Any]:
 def _copy_bonus(a: Unit, b: Unit) -> float:
     if a.kernel is None or b.kernel is None or a.kernel.shape != b.kernel.shape:
         return 0.0
-    return float(_likeness([a], [b])[0, 0])
+    return float(likeness([a], [b])[0, 0])
 
 
 def _mutual_best(scores: dict[tuple[int, int], float]) -> Matches:

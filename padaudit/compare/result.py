@@ -10,6 +10,7 @@ from padaudit.compare.align import Alignment
 from padaudit.compare.differences import PaddingDifference
 from padaudit.compare.fix import Unfixed
 from padaudit.compare.gap import Gap
+from padaudit.compare.unlike import WindowDifference
 
 
 class Sameness(StrEnum):
@@ -34,6 +35,8 @@ class Comparison:
         Which padded operators are one and the same.
     differences : tuple of PaddingDifference
         Where padding differs.
+    windows : tuple of WindowDifference
+        Where windows differ.
     before, after : Gap or None
         How far the outputs are apart, as they are and with the padding corrected; None where
         that was not run.
@@ -54,6 +57,7 @@ class Comparison:
     status: Sameness
     alignment: Alignment
     differences: tuple[PaddingDifference, ...]
+    windows: tuple[WindowDifference, ...] = ()
     before: Gap | None = None
     after: Gap | None = None
     fixed: Path | None = None

@@ -17,6 +17,7 @@ from padaudit.compare.runs import random_side, run_pair
 from padaudit.compare.trials import Trials
 from padaudit.compare.unit import Unit
 from padaudit.compare.units import units_of
+from padaudit.compare.unlike import pair_unlike
 from padaudit.compare.verdict import judged, not_run, proven, unneeded
 from padaudit.errors import UsageError
 from padaudit.formats.shape_options import InputShapes
@@ -70,24 +71,26 @@ def _compared(
         scratch = Path(name)
         pair, seen = settled(pair, scratch, timeout)
         units = units_of(pair.original, seen[0].values), units_of(pair.port, seen[1].values)
-        alignment = align(*units)
-        draft = Comparison(original, port, Sameness.UNVERIFIED, alignment, differences(alignment))
+        alignment, windows = pair_unlike(align(*units))
+        found = differences(alignment)
+        draft = Comparison(original, port, Sameness.UNVERIFIED, alignment, found, windows)
         runs = run_pair(pair, scratch, timeout)
         if isinstance(runs, str):
             return not_run(draft, f"the models were not run: {runs}")
         random = None if runs.gap.equal else random_side(pair, runs, scratch, timeout)
         if random is not None:
             return not_run(draft, random)
-        if not runs.gap.equal:
-            more = possible_differences(alignment)
-            draft = replace(draft, differences=(*draft.differences, *more))
+        tried = pair.port.document.format == "onnx"
+        if not runs.gap.equal and (tried or not found):
+            found = (*found, *possible_differences(alignment))
         draft = replace(
             draft,
+            differences=found,
             before=runs.gap,
             notes=tuple(filter(None, (pair.note, runs.original.note, runs.gap.note))),
             runtimes=(runs.original.runtime, runs.port.runtime),
         )
-        if not draft.differences or pair.port.document.format != "onnx":
+        if not found or not tried:
             return judged(draft, None)
         return _tried(draft, Trials(pair, runs, port, scratch, timeout), fix)
 

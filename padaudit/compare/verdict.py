@@ -9,13 +9,15 @@ from typing import Final
 from padaudit.compare.differences import PaddingDifference
 from padaudit.compare.gap import Gap
 from padaudit.compare.result import Comparison, Sameness
+from padaudit.compare.unlike import WindowDifference
 
 _SHOWN: Final = 8
 
 
 def not_run(draft: Comparison, reason: str) -> Comparison:
     """Return a comparison whose models' runs say nothing, with what can be said of it."""
-    status = Sameness.DIFFERENT if draft.differences else Sameness.UNVERIFIED
+    differs = draft.differences or draft.windows
+    status = Sameness.DIFFERENT if differs else Sameness.UNVERIFIED
     return replace(draft, status=status, reason=reason)
 
 
@@ -27,7 +29,7 @@ def unneeded(dropped: Sequence[PaddingDifference]) -> tuple[str, ...]:
     return (what.format(_named(dropped)),)
 
 
-def _named(found: Sequence[PaddingDifference]) -> str:
+def _named(found: Sequence[PaddingDifference] | Sequence[WindowDifference]) -> str:
     return ", ".join(f"'{item.port.id}'" for item in found[:_SHOWN])
 
 
@@ -46,6 +48,9 @@ def judged(draft: Comparison, effect: Gap | None) -> Comparison:
     before, after = draft.before, draft.after
     if before is None or not before.equal:
         return replace(draft, status=Sameness.DIFFERENT, reason=_explained(draft))
+    if draft.windows:
+        note = f"the window of {_named(draft.windows)} differs, without an effect on any output"
+        draft = replace(draft, windows=(), notes=(*draft.notes, note))
     if not draft.differences:
         return replace(draft, status=Sameness.SAME)
     if effect is not None and (effect.max_abs == 0 or (after is not None and not after.equal)):
@@ -62,6 +67,9 @@ def judged(draft: Comparison, effect: Gap | None) -> Comparison:
 
 def _explained(draft: Comparison) -> str:
     before, after = draft.before, draft.after
+    if draft.windows:
+        also = " and paddings differ" if draft.differences else " differ"
+        return f"windows{also}: change the layers that are named, and compare again"
     if not draft.differences:
         what = "the outputs differ, but the padding of all aligned operators agrees"
         unlike = before.reason if before else ""

@@ -11,7 +11,8 @@ from padaudit.compare.differences import PaddingDifference
 from padaudit.compare.gap import Gap
 from padaudit.compare.result import Comparison, Sameness
 from padaudit.compare.unit import Unit
-from padaudit.ir.site import Family
+from padaudit.compare.unlike import WindowDifference
+from padaudit.ir.site import Family, Window
 from padaudit.padding.amounts import AxisPads
 from padaudit.report.jsonable import sentence
 from padaudit.report.line import Line
@@ -24,6 +25,7 @@ _STYLES: Final = {
     Sameness.UNVERIFIED: "yellow",
 }
 _SHOWN: Final = 12
+_NO_FIX: Final = "--fix corrects amounts, not windows; change the layer in the port"
 
 
 def compare_json(result: Comparison) -> dict[str, Any]:
@@ -37,12 +39,15 @@ def compare_json(result: Comparison) -> dict[str, Any]:
         "port": str(result.port),
         "status": result.status.value,
         "reason": result.reason or None,
-        "aligned": len(alignment.pairs),
+        "aligned": len(alignment.pairs) + len(result.windows),
         "unaligned": {
             "original": [unit.id for unit in alignment.original],
             "port": [unit.id for unit in alignment.port],
         },
-        "differences": [_difference(item, reasons.get(id(item))) for item in result.differences],
+        "differences": [
+            *(_window_difference(item) for item in result.windows),
+            *(_difference(item, reasons.get(id(item))) for item in result.differences),
+        ],
         "max_abs_before": result.before.max_abs if result.before else None,
         "max_abs_after": result.after.max_abs if result.after else None,
         "fixed": str(result.fixed) if result.fixed else None,
@@ -56,7 +61,7 @@ def compare_lines(result: Comparison) -> Iterator[Line]:
     alignment = result.alignment
     left = len(alignment.original), len(alignment.port)
     yield Line(
-        f"{plural(len(alignment.pairs), 'padded operator')} aligned, "
+        f"{plural(len(alignment.pairs) + len(result.windows), 'padded operator')} aligned, "
         f"{left[0]} of the original and {left[1]} of the port not"
     )
     for side, units in (("original", alignment.original), ("port", alignment.port)):
@@ -64,6 +69,10 @@ def compare_lines(result: Comparison) -> Iterator[Line]:
             yield Line(f"  only in the {side}: {_described(unit)}", style="dim")
         if len(units) > _SHOWN:
             yield Line(f"  and {len(units) - _SHOWN} more of the {side}", style="dim")
+    for unlike in result.windows:
+        yield Line.assemble((unlike.port.id, "bold"), f" should be {unlike.original.id}:")
+        yield Line(f"  - {unlike.note}", style="red")
+        yield Line(f"    not corrected: {sentence(_NO_FIX)}", style="yellow")
     reasons = {id(item.difference): item.reason for item in result.unfixed}
     for item in result.differences:
         yield from _difference_lines(item, reasons.get(id(item)))
@@ -123,6 +132,31 @@ def _difference(item: PaddingDifference, unfixed: str | None) -> dict[str, Any]:
         "output_padding": list(item.appended) if any(item.appended) else None,
         "note": sentence(item.note) if item.note else None,
         "not_corrected": sentence(unfixed) if unfixed else None,
+        "window": None,
+    }
+
+
+def _window_difference(item: WindowDifference) -> dict[str, Any]:
+    right, wrong = item.windows
+    return {
+        "original": item.original.id,
+        "port": item.port.id,
+        "op": item.port.site.op.op_type,
+        "family": item.port.family.value,
+        "port_pads": _pairs(item.port.site.pads),
+        "expected_pads": None,
+        "output_padding": None,
+        "note": sentence(item.note),
+        "not_corrected": sentence(_NO_FIX),
+        "window": {"port": _window(wrong), "expected": _window(right)},
+    }
+
+
+def _window(window: Window) -> dict[str, list[int]]:
+    return {
+        "kernel_shape": list(window.kernel_shape),
+        "strides": list(window.strides),
+        "dilations": list(window.dilations),
     }
 
 

@@ -1,6 +1,6 @@
 """`compare` on keras.applications: no false alarm, and one wrong operator is the one named.
 
-``pytest -m slow tests/e2e/test_compare_applications.py`` (minutes per architecture; each is built in
+``pytest -m slow tests/e2e/test_compare_applications.py`` (minutes each; every one is built in
 a process of its own, for TensorFlow keeps the memory of models that are gone).
 """
 
