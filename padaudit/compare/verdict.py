@@ -78,8 +78,8 @@ def _explained(draft: Comparison) -> str:
         return "the port's format can't be corrected here; change the layers that are named"
     if after.equal:
         return "with the padding corrected the outputs agree"
-    if after.reason:
-        return f"the corrected port can't be compared: {after.reason}"
     if draft.unfixed:
         return "the padding differs; a difference remains, as not all of it could be corrected here"
+    if after.reason:
+        return f"the corrected port can't be compared: {after.reason}"
     return "the padding differs, and something else does too: a difference remains"
