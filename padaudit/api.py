@@ -50,6 +50,7 @@ class RewriteKeywords(TypedDict, total=False):
     explicit: bool
     modernize: bool
     memory_mb: int | None
+    inputs: Path | None
     provider: str | None
 
 

@@ -99,6 +99,16 @@ def memory_option(command: Command) -> Command:
     )(command)
 
 
+def inputs_option(what: str) -> Callable[[Command], Command]:
+    """Return what adds ``--inputs``, with the help text that it has."""
+    return click.option(
+        "--inputs",
+        type=click.Path(path_type=Path, dir_okay=False),
+        metavar="FILE.npz",
+        help=what,
+    )
+
+
 def provider_option(command: Command) -> Command:
     """Add ``--provider``."""
     return click.option(

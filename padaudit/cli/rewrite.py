@@ -14,6 +14,7 @@ from padaudit.cli.options import (
     engine_option,
     evidence_option,
     input_shape_option,
+    inputs_option,
     memory_option,
     provider_option,
     sizes,
@@ -99,6 +100,7 @@ if TYPE_CHECKING:
 @engine_option
 @timeout_option
 @memory_option
+@inputs_option("Inputs of your own, by input name, to prove the result on as well.")
 @provider_option
 @evidence_option
 def rewrite(model: Path, **options: Any) -> int:
@@ -131,6 +133,7 @@ def rewrite(model: Path, **options: Any) -> int:
         memory_mb=options["memory_limit"],
         explicit=options["explicit"],
         modernize=options["modernize"],
+        inputs=options["inputs"],
         provider=options["provider"],
     )
     how.validate()
@@ -161,7 +164,7 @@ def _rewritten(model: Path, target: Path, how: Options, options: dict[str, Any])
     original = model_file(model)
     result = rewrite_file(model, target, how)
     asked = {key: options[key] for key in _RECORDED}
-    write_evidence(evidence, rewrite_evidence(original, result, asked))
+    write_evidence(evidence, rewrite_evidence(original, result, asked, options["inputs"]))
     return result
 
 

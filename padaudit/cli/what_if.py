@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar
 
 from padaudit.cli.clicks import click
 from padaudit.cli.console import deliver, progress, show
+from padaudit.cli.options import inputs_option
 from padaudit.errors import UsageError
 from padaudit.formats.shape_options import parse_input_shapes
 
@@ -25,12 +26,7 @@ def what_if_options(command: Command) -> Command:
             "kernel // 2 on both sides, the larger amount first, or (kernel - 1) // 2.",
         ),
         click.option("--site", metavar="ID", help="With --what-if: change this site only."),
-        click.option(
-            "--inputs",
-            type=click.Path(path_type=Path, dir_okay=False),
-            metavar="FILE.npz",
-            help="Arrays by input name of A (with --what-if also their classes as 'y').",
-        ),
+        inputs_option("Arrays by input name of A (with --what-if also their classes as 'y')."),
     )
     for option in reversed(options):
         command = option(command)

@@ -60,7 +60,10 @@ def verify_evidence(
 
 
 def rewrite_evidence(
-    original: ModelFile, result: RewriteResult, options: Mapping[str, Any]
+    original: ModelFile,
+    result: RewriteResult,
+    options: Mapping[str, Any],
+    inputs: Path | None = None,
 ) -> dict[str, Any]:
     """Return the evidence of a rewrite; an output that was not written has no hash.
 
@@ -72,10 +75,12 @@ def rewrite_evidence(
         What was done.
     options : Mapping
         What was asked for.
+    inputs : Path, optional
+        The user's own inputs, which the models were run on too.
     """
     output = model_file(result.target) if result.written else None
     models = {"input": original, "output": output}
-    trail = _trail("rewrite", models, result.verification, options, None)
+    trail = _trail("rewrite", models, result.verification, options, inputs)
     told = rewrite_json(result)
     return {**trail, **{key: told[key] for key in ("written", "rewritten", "kept")}}
 
@@ -126,6 +131,7 @@ def _trail(
     options: Mapping[str, Any],
     inputs: Path | None,
 ) -> dict[str, Any]:
+    made_up = inputs is None or command == "rewrite"
     formats = {entry["format"] for entry in files.values() if entry}
     names = _PACKAGES if formats == {"onnx"} else (*_PACKAGES, *_KERAS_PACKAGES)
     verdict = verification_json(verification)
@@ -147,7 +153,7 @@ def _trail(
         },
         "inputs": {
             "seed": SEED,
-            "kinds": {kind: DESCRIPTIONS[kind] for kind in KINDS} if inputs is None else {},
+            "kinds": {kind: DESCRIPTIONS[kind] for kind in KINDS} if made_up else {},
             "file": _file(inputs) if inputs else None,
         },
         "verification": {**verdict, "error_map": error_map_json(verification.error_map)},

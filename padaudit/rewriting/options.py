@@ -58,6 +58,8 @@ class Options:
         Whether implicit padding is made explicit.
     modernize : bool
         Whether what stops Keras 3 from loading a file of Keras 2 is repaired.
+    inputs : Path or None
+        A file of the user's own inputs, to prove the result on as well.
     provider : str or None
         The execution provider that onnxruntime runs whole models on; None for the CPU's.
     """
@@ -90,6 +92,7 @@ class Options:
     layout: str = "keep"
     trust_model: bool = False
     memory_mb: int | None = None
+    inputs: Path | None = None
     provider: str | None = None
 
     @property
@@ -122,12 +125,16 @@ class Options:
             raise UsageError("--hoist makes Pad nodes of pads; it excludes --style attrs")
         if self.layout not in LAYOUTS:
             raise UsageError(f"--layout is one of {', '.join(LAYOUTS)}, not '{self.layout}'")
-        if self.provider is not None and self.verify in {"site", "none"}:
-            raise UsageError(
-                f"--provider is for whole models, which --verify {self.verify} does not run"
-            )
+        self._refuse_idle("--provider", self.provider)
+        self._refuse_idle("--inputs", self.inputs)
         if self.freeze and not self.input_shapes:
             raise UsageError("--freeze writes the sizes of --input-shape; give it")
+
+    def _refuse_idle(self, option: str, value: object) -> None:
+        if value is not None and self.verify in {"site", "none"}:
+            raise UsageError(
+                f"{option} is for whole models, which --verify {self.verify} does not run"
+            )
 
 
 def parse_families(option: str | None) -> frozenset[str] | None:

@@ -166,6 +166,7 @@ def _rewritten(source: Path, target: Path, options: Options) -> RewriteResult:
     model = prepared(source, options, target)
     options.input_shapes.assumed.require(model.graph.assumed, str(source))
     check_target(model, options.definition(source), target, options.style)
+    _check_inputs(model, options)
     if model.document.format != "onnx" and target.suffix == ".onnx":
         from padaudit.rewriting.translate import rewrite_translated
 
@@ -180,6 +181,16 @@ def _rewritten(source: Path, target: Path, options: Options) -> RewriteResult:
     return RewriteResult(
         source, target, written, plan, applied.created, verification, frozen, repaired
     )
+
+
+def _check_inputs(model: Loaded, options: Options) -> None:
+    """Refuse inputs of the user's that do not fit, before any work is done."""
+    if options.inputs is None:
+        return
+    from padaudit.compare.engine import specs_of
+    from padaudit.verification.samples import own_feeds
+
+    own_feeds(options.inputs, specs_of(model, options.input_shapes))
 
 
 def plan_file(source: Path, target: Path, options: Options) -> RewriteResult:

@@ -65,7 +65,8 @@ def rewrite_translated(
     """
     require("writing ONNX from a Keras model", legacy=options.trust_model)
     _check_opset(options.opset)
-    feeds = keras_feeds(model) if options.verify not in ("none", "site") else []
+    whole = options.verify not in ("none", "site")
+    feeds = keras_feeds(model, options.inputs) if whole else []
     with tempfile.TemporaryDirectory(prefix="padaudit-") as name:
         scratch = Path(name)
         how = _how(model, options)

@@ -15,16 +15,17 @@ from padaudit.formats.keras.translation.marks import Layout
 from padaudit.ir.dims import Open
 from padaudit.verification.compare import compare_arrays, merge
 from padaudit.verification.evidence import Evidence, Status, Verification
-from padaudit.verification.inputs import InputSpec, open_sizes
+from padaudit.verification.inputs import InputSpec
 from padaudit.verification.model_level import (
     ModelPair,
     Tolerance,
     compare_models,
-    feeds_at,
+    feeds_of,
     on_provider,
     same_feeds,
 )
 from padaudit.verification.runner import Array, Job, run
+from padaudit.verification.samples import own_feeds
 from padaudit.verification.telling import doubts
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def prove_keras_pair(model: Loaded, written: Path, scratch: Path, options: Optio
         )
         return Verification(Status.UNVERIFIED, reason=reason)
     try:
-        feeds = keras_feeds(model)
+        feeds = keras_feeds(model, options.inputs)
     except UsageError as error:
         return Verification(Status.UNVERIFIED, reason=str(error))
     if options.modernize:
@@ -123,16 +124,18 @@ def run_unmended(
     )[0]
 
 
-def keras_feeds(model: Loaded) -> list[Feeds]:
-    """Return the inputs to compare a Keras model on.
+def keras_feeds(model: Loaded, inputs: Path | None = None) -> list[Feeds]:
+    """Return the inputs to compare a Keras model on, with the user's own in a file.
 
     Raises
     ------
     UsageError
         If an input's rank is not known, or no values can be made up for it.
+    InputError
+        If the user's own do not fit.
     """
     specs = keras_specs(model)
-    return [feed for sizes in open_sizes(specs) for feed in feeds_at(specs, sizes)]
+    return feeds_of(specs, own_feeds(inputs, specs))
 
 
 def keras_specs(model: Loaded) -> list[InputSpec]:

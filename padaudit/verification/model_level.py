@@ -186,16 +186,30 @@ def run_each(
     return run([Job(model, (feed,)) for feed in feeds], timeout=timeout, memory_mb=memory_mb)
 
 
-def model_feeds(model: ModelProto, input_shapes: InputShapes) -> list[dict[str, Array]]:
+def feeds_of(
+    specs: Sequence[InputSpec], own: Sequence[dict[str, Array]] = ()
+) -> list[dict[str, Array]]:
     """Return the inputs to compare a model on: every kind, at several sizes where some are open.
+
+    Parameters
+    ----------
+    specs : sequence of InputSpec
+        The model's inputs.
+    own : sequence of dict
+        The user's own inputs, which come behind those that are made up.
 
     Raises
     ------
     UsageError
-        If no values can be made up for an input.
+        If no values can be made up for an input, and there are none of the user's own.
     """
-    specs = input_specs(model, input_shapes)
-    return [feed for sizes in open_sizes(specs) for feed in feeds_at(specs, sizes)]
+    try:
+        made = [feed for sizes in open_sizes(specs) for feed in feeds_at(specs, sizes)]
+    except UsageError:
+        if not own:
+            raise
+        made = []
+    return [*made, *own]
 
 
 def feeds_at(specs: Sequence[InputSpec], sizes: Sizes) -> Iterator[dict[str, Array]]:

@@ -22,10 +22,12 @@ from padaudit.verification.model_level import (
     ModelPair,
     Tolerance,
     compare_models,
-    model_feeds,
+    feeds_of,
+    input_specs,
     on_provider,
     same_feeds,
 )
+from padaudit.verification.samples import own_feeds
 from padaudit.verification.site_level import WITH_SLICE, Side, SitePair, prove_sites
 from padaudit.verification.telling import DOUBT, looked_inside
 
@@ -197,7 +199,8 @@ def _onnx_models(model: Loaded, written: Path, plan: Plan, options: Options) -> 
     if wrong is not None:
         return Verification(Status.UNVERIFIED, reason=f"the models were not run whole: {wrong}")
     try:
-        feeds = model_feeds(document.model, options.input_shapes)  # type: ignore[attr-defined]
+        specs = input_specs(document.model, options.input_shapes)  # type: ignore[attr-defined]
+        feeds = feeds_of(specs, own_feeds(options.inputs, specs))
     except UsageError as error:
         return Verification(Status.UNVERIFIED, reason=str(error))
     if isinstance(document.source, mmap.mmap) and document.path is not None:  # type: ignore[attr-defined]

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 from numpy.typing import NDArray
 
 from padaudit.errors import InputError, UsageError
-from padaudit.verification.inputs import InputSpec, element_type, generate, open_sizes
+from padaudit.verification.arrays_file import fitted, load_arrays
+from padaudit.verification.inputs import InputSpec, generate, open_sizes
 
 Array = NDArray[Any]
 LABELS: Final = "y"
@@ -66,38 +65,32 @@ def made_up(specs: Sequence[InputSpec]) -> Samples:
 
 
 def from_file(path: Path, specs: Sequence[InputSpec]) -> Samples:
-    """Return the inputs in a ``.npz`` file: arrays by input name, and labels as ``y``.
+    """Return the inputs in a file: arrays by input name, and classes as ``y``.
 
-    One array for a model with one input may have any name.
+    A ``.npz`` file, or for a model with one input also a ``.npy`` file. One array for a model
+    with one input may have any name. An array that is as its input's fixed shape says, while
+    others have another number of rows, goes into each run whole.
 
     Raises
     ------
     InputError
         If the file can't be read, or an array does not fit the model.
     """
-    arrays = _loaded(path)
+    arrays = load_arrays(path)
     labels = arrays.pop(LABELS, None) if LABELS not in {spec.name for spec in specs} else None
     given = _by_input(path, arrays, specs)
-    count = min(len(array) for array in given.values())
-    if any(len(array) != count for array in given.values()):
-        raise InputError(path, "its arrays have different lengths", "give one row per sample")
-    if labels is not None and labels.shape != (count,):
-        cause = f"its labels '{LABELS}' have the shape {labels.shape} for {count} samples"
+    rows = _rows(path, given, specs)
+    if labels is not None and labels.shape != (rows.count,):
+        cause = f"its classes '{LABELS}' have the shape {labels.shape} for {rows.count} samples"
         raise InputError(path, cause, "give one class per sample")
-    feeds = list(_chunks(path, given, specs, count))
-    kept = sum(len(next(iter(feed.values()))) for feed in feeds)
+    feeds = list(_chunks(path, rows, specs))
+    kept = sum(len(feed[rows.first]) if rows.first else 1 for feed in feeds)
     return Samples(feeds, None if labels is None else labels[:kept], f"{kept} samples of {path}")
 
 
-def _loaded(path: Path) -> dict[str, Array]:
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            return {name: stored[name] for name in stored.files}
-    except FileNotFoundError as error:
-        raise InputError(path, "no such file", "check the path") from error
-    except (OSError, ValueError, AttributeError, zipfile.BadZipFile) as error:
-        cause = f"it is no file of arrays ({error})"
-        raise InputError(path, cause, "write it with numpy.savez") from error
+def own_feeds(path: Path | None, specs: Sequence[InputSpec]) -> list[dict[str, Array]]:
+    """Return the user's own inputs; none where no file is given."""
+    return [] if path is None else from_file(path, specs).feeds
 
 
 def _by_input(
@@ -105,37 +98,76 @@ def _by_input(
 ) -> dict[str, Array]:
     if len(arrays) == len(specs) == 1:
         arrays = {specs[0].name: next(iter(arrays.values()))}
-    missing = [spec.name for spec in specs if spec.name not in arrays]
-    if missing:
-        held = ", ".join(arrays) or "none"
-        cause = f"it has no array for the input '{missing[0]}' (it has {held})"
-        raise InputError(path, cause, "name its arrays after the model's inputs")
-    return {spec.name: _fitting(path, arrays[spec.name], spec) for spec in specs}
+    names = [spec.name for spec in specs]
+    missing = [name for name in names if name not in arrays]
+    unknown = [name for name in arrays if name not in names]
+    if missing or unknown:
+        inputs = ", ".join(f"'{spec.name}' ({_type(spec)})" for spec in specs) or "none"
+        advice = f"the model's inputs are {inputs}, and '{LABELS}' may hold the right classes"
+        raise InputError(path, _misnamed(missing, unknown), advice)
+    return {spec.name: fitted(path, arrays[spec.name], spec) for spec in specs}
 
 
-def _fitting(path: Path, array: Array, spec: InputSpec) -> Array:
-    wanted = spec.shape[1:]
-    fits = array.ndim == len(spec.shape) and all(
-        not isinstance(size, int) or size == given
-        for size, given in zip(wanted, array.shape[1:], strict=True)
-    )
-    if not fits:
-        cause = f"its array for '{spec.name}' has the shape {array.shape}, the input {spec.shape}"
-        raise InputError(path, cause, "give samples as the model takes them")
-    return array.astype(element_type(spec.dtype))
+def _misnamed(missing: Sequence[str], unknown: Sequence[str]) -> str:
+    parts = []
+    for names, what in ((missing, "it has no array for"), (unknown, "the model has no input")):
+        if names:
+            parts.append(f"{what} {', '.join(repr(name) for name in names)}")
+    return ", and ".join(parts)
 
 
-def _chunks(
-    path: Path, given: Mapping[str, Array], specs: Sequence[InputSpec], count: int
-) -> Iterator[dict[str, Array]]:
-    fixed = {spec.shape[0] for spec in specs if spec.shape and isinstance(spec.shape[0], int)}
-    size = int(next(iter(fixed))) if fixed else _CHUNK
-    last = count - count % size if fixed else count
+def _type(spec: InputSpec) -> str:
+    sizes = ", ".join(str(size or "?") for size in spec.shape)
+    return f"{spec.dtype} [{sizes}]"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Rows:
+    """Arrays, the names of those that have a row per sample, and how many samples there are."""
+
+    arrays: Mapping[str, Array]
+    split: tuple[str, ...]
+    count: int
+
+    @property
+    def first(self) -> str:
+        return self.split[0] if self.split else ""
+
+
+def _rows(path: Path, given: Mapping[str, Array], specs: Sequence[InputSpec]) -> _Rows:
+    lengths = {len(array) if array.ndim else None for array in given.values()}
+    whole = [spec.name for spec in specs if len(lengths) > 1 and _is_whole(given[spec.name], spec)]
+    split = tuple(name for name in given if name not in whole)
+    counts = {name: len(given[name]) for name in split}
+    if len(set(counts.values())) > 1:
+        told = ", ".join(f"{count} of '{name}'" for name, count in counts.items())
+        raise InputError(path, f"its arrays have {told}", "give one row per sample")
+    count = next(iter(counts.values()), 1)
+    if count == 0:
+        raise InputError(path, "it holds no samples: the arrays have 0 rows", "give at least one")
+    return _Rows(given, split, count)
+
+
+def _is_whole(array: Array, spec: InputSpec) -> bool:
+    return array.shape == spec.shape and (array.ndim == 0 or len(array) != 1)
+
+
+def _chunks(path: Path, rows: _Rows, specs: Sequence[InputSpec]) -> Iterator[dict[str, Array]]:
+    fixed = [spec.shape[0] for spec in specs if spec.name in rows.split]
+    stated = {size for size in fixed if isinstance(size, int)}
+    if len(stated) > 1:
+        cause = f"the model's inputs take {', '.join(map(str, sorted(stated)))} rows at once"
+        raise InputError(path, cause, "give each array as its input takes it, for one run")
+    size = next(iter(stated), _CHUNK)
+    last = rows.count - rows.count % size if stated and size else rows.count
     if last == 0:
-        cause = f"it has {count} samples, and the model takes {size} at once"
+        cause = f"it has {rows.count} samples, and the model takes {size} at once"
         raise InputError(path, cause, "give more samples")
-    for start in range(0, last, size):
-        yield {name: array[start : min(start + size, last)] for name, array in given.items()}
+    for start in range(0, last, max(size, 1)):
+        yield {
+            name: array[start : min(start + size, last)] if name in rows.split else array
+            for name, array in rows.arrays.items()
+        }
 
 
 def concrete(specs: Sequence[InputSpec], samples: Samples) -> dict[str, tuple[int | None, ...]]:
