@@ -44,6 +44,7 @@ def what_if_json(result: WhatIf) -> dict[str, Any]:
             {"site": site, "reason": sentence(reason)} for site, reason in result.not_tried.items()
         ],
         "runtime": result.runtime,
+        "note": result.note,
     }
 
 
@@ -53,6 +54,8 @@ def what_if_lines(result: WhatIf) -> Iterator[Line]:
     yield Line(f"  on {result.origin}, in {result.runtime}")
     if not result.telling:
         yield Line(f"  {MUTE}: they can't show what padding does", style="yellow")
+    if result.note:
+        yield Line(f"  {result.note}", style="yellow")
     if result.accuracy is not None:
         yield Line(f"  as it is: accuracy {result.accuracy:.1%}")
     width = max((len(cost.site) for cost in result.costs), default=0)

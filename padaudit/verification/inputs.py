@@ -209,6 +209,8 @@ def _numeric_type(spec: InputSpec) -> np.dtype[Any]:
 def _impulses_at(shape: tuple[int, ...]) -> NDArray[np.bool_]:
     """Tell where impulses stand: at all borders and corners, and one in the middle."""
     found = _border(shape)
+    if 0 in shape:
+        return found
     if 2 not in shape[1:] and max(shape[1:], default=1) > 2:
         middle: tuple[Any, ...] = (slice(None), *(size // 2 for size in shape[1:]))
         found[middle] = True
@@ -218,7 +220,7 @@ def _impulses_at(shape: tuple[int, ...]) -> NDArray[np.bool_]:
 def _border(shape: tuple[int, ...]) -> NDArray[np.bool_]:
     found = np.zeros(shape, dtype=bool)
     for axis in range(int(len(shape) > 1), len(shape)):
-        if shape[axis] > 1:
+        if shape[axis] > 1 and 0 not in shape:
             ends = np.moveaxis(found, axis, 0)
             ends[0] = ends[-1] = True
     return found

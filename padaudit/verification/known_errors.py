@@ -10,10 +10,16 @@ from typing import Final
 
 from padaudit.ir.dims import Dim
 from padaudit.ir.site import Family, Padding, PaddingSite, Window
-from padaudit.padding.amounts import effective_kernel, same_overhang
+from padaudit.padding.amounts import (
+    ceil_outputs,
+    effective_kernel,
+    same_overhang,
+    window_output,
+)
 
 _AUTO_PADDED: Final = frozenset({Padding.SAME_UPPER, Padding.SAME_LOWER})
 _POOLS: Final = frozenset({Family.MAX_POOL, Family.AVG_POOL, Family.LP_POOL})
+_CONVOLUTIONS: Final = frozenset({Family.CONV, Family.TRANSPOSED_CONV})
 _MISPLACED_FROM: Final = -3
 
 
@@ -44,11 +50,47 @@ def onnxruntime_errs(site: PaddingSite) -> str | None:
     return None
 
 
-def refused_by_onnxruntime(site: PaddingSite) -> bool:
-    """Tell whether onnxruntime refuses to run a convolution: ``auto_pad`` with a dilation."""
+def refused_by_onnxruntime(site: PaddingSite) -> str | None:
+    """Return why onnxruntime refuses an implicitly padded convolution, one clause, or None.
+
+    ``auto_pad`` with a dilation, and ``auto_pad`` beside ``pads``, whatever these say.
+    """
     window = site.window
-    dilated = window is not None and max(window.dilations) > 1
-    return dilated and site.padding in _AUTO_PADDED and site.family is Family.CONV
+    if window is None or site.padding not in _AUTO_PADDED or site.framework != "onnx":
+        return None
+    if max(window.dilations) > 1 and site.family is Family.CONV:
+        return f"onnxruntime refuses auto_pad with the dilation of '{site.id}'"
+    if site.family in _CONVOLUTIONS and "pads" in site.op.attributes:
+        return f"onnxruntime refuses auto_pad together with the pads of '{site.id}'"
+    return None
+
+
+def read_in_two_ways(site: PaddingSite) -> str | None:
+    """Return where onnxruntime follows one of two readings of ONNX, one clause, or None.
+
+    ``ceil_mode`` beside ``auto_pad`` VALID: onnxruntime and onnx's shape inference fit one more
+    window than the operators' text has, ``ceil((n - ke + 1) / stride)``, where onnx's reference
+    implementation follows the text.
+    """
+    window = site.window
+    if window is None or site.family not in _POOLS or not site.op.attributes.get("ceil_mode"):
+        return None
+    if site.op.attributes.get("auto_pad") != "VALID":
+        return None
+    axes = zip(site.input_size, window.kernel_shape, window.strides, window.dilations, strict=True)
+    if not any(_fits_one_more(*axis) for axis in axes):
+        return None
+    return (
+        f"'{site.id}' has ceil_mode beside auto_pad VALID, where onnxruntime, which was followed, "
+        "fits one more window than the text of ONNX"
+    )
+
+
+def _fits_one_more(size: Dim, kernel: int, stride: int, dilation: int) -> bool:
+    if not isinstance(size, int):
+        return stride > 1
+    text = window_output(size, kernel, stride, dilation, (0, 0))
+    return max(ceil_outputs(size, kernel, stride, dilation, (0, 0))) > text
 
 
 def _overhangs(site: PaddingSite, window: Window) -> Iterator[int]:

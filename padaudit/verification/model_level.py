@@ -73,6 +73,7 @@ _ROUNDINGS: Final = 8
 """Tolerance in roundings of an output's type, where that is coarser (float16)."""
 
 
+NO_ELEMENTS: Final = "nothing could be compared: no output holds an element"
 OTHER_RTOL: Final = 1e-3
 """Of an output's largest magnitude: what two graphs may be apart on another provider than the
 CPU's, which may give a part of one of them to another device, fuse it, or round to TF32."""
@@ -154,6 +155,8 @@ def _compared(
     if not ran:
         reason = missed[0] if missed else "no input"
         return Verification(Status.UNVERIFIED, (), None, reason, missed)
+    if not any(array.size for item in ran for array in (item.outputs or ((),))[0]):
+        return Verification(Status.UNVERIFIED, (), None, NO_ELEMENTS, missed)
     found: list[Difference] = []
     for original, rewritten in zip(ran, results, strict=True):
         if rewritten.outputs is None:

@@ -21,6 +21,7 @@ from padaudit.verification.keras_level import SOURCE_RTOL
 from padaudit.verification.locate import Located, locate
 from padaudit.verification.model_level import (
     KINDS,
+    NO_ELEMENTS,
     SEED,
     Feed,
     FeedPair,
@@ -235,6 +236,8 @@ class _Comparison:
             for side, run in enumerate((ours, theirs))
             if len([item for item in run.outputs if item is not None]) < len(feeds)
         ]
+        if not any(array.size for values in results[0] for array in values):
+            return self._unverified(NO_ELEMENTS)
         evidence = self._evidence(matches, (ours, theirs), [feeds[place] for place in both])
         notes = (*self._notes(), *missed)
         unequal = [item for item in matches if not item.equal]
@@ -307,7 +310,7 @@ class _Comparison:
         return f"{self.models[side].document.path} could not be run: {error}"
 
     def _notes(self) -> tuple[str, ...]:
-        return tuple(form.note for form in self.forms if form.note)
+        return tuple(dict.fromkeys(form.note for form in self.forms if form.note))
 
     def _unverified(self, reason: str) -> Verification:
         return Verification(Status.UNVERIFIED, (), None, reason, self._notes())

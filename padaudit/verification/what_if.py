@@ -19,7 +19,8 @@ from padaudit.compare.units import units_of
 from padaudit.errors import InputError, UsageError
 from padaudit.formats.keras.engine import require
 from padaudit.formats.shape_options import InputShapes
-from padaudit.verification.model_level import Tolerance
+from padaudit.verification.explicit_form import runnable
+from padaudit.verification.model_level import NO_ELEMENTS, Tolerance
 from padaudit.verification.naive import Change, change_of
 from padaudit.verification.providers import using
 from padaudit.verification.runner import Job, RunOutcome, run
@@ -89,6 +90,8 @@ class WhatIf:
     telling : bool
         Whether the outputs change with the inputs; where they do not, they can't show what
         padding does.
+    note : str
+        Why it was not run as it is, one clause; else empty.
     """
 
     model: Path
@@ -101,17 +104,23 @@ class WhatIf:
     origin: str
     runtime: str
     telling: bool
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class _Subject:
-    """A model in ONNX at fixed sizes, its operators, and the ids they have in the original."""
+    """A model in ONNX at fixed sizes, its operators, and the ids they have in the original.
 
+    ``source`` is the user's file, ``note`` how it had to be run.
+    """
+
+    source: Path
     path: Path
     units: Mapping[str, Unit]
     lost: Mapping[str, str]
     samples: Samples
     drawing: str | None
+    note: str = ""
 
 
 def what_if(
@@ -196,6 +205,7 @@ def what_if(
         subject.samples.origin,
         found.runtime,
         found.telling,
+        subject.note,
     )
 
 
@@ -212,10 +222,9 @@ def _subject(
     samples = made_up(specs) if inputs is None else from_file(inputs, specs)
     shapes = InputShapes(concrete(specs, samples))
     if original.document.format == "onnx":
-        model = load(_runnable(original, samples, scratch, timeout), shapes)
-        units = {unit.id: _as_declared(unit, unit) for unit in units_of(model)}
-        target = model.document.path or path
-        return _Subject(target, units, {}, samples, drawing(original.graph))
+        target, note = _runnable(load(path, shapes), shapes, samples, scratch, timeout)
+        units = {unit.id: _as_declared(unit, unit) for unit in units_of(load(target, shapes))}
+        return _Subject(path, target, units, {}, samples, drawing(original.graph), note)
     translated = _translated(original, path, scratch, timeout)
     names = [spec.name for spec in specs_of(load(translated, InputShapes()), InputShapes())]
     feeds = [dict(zip(names, feed.values(), strict=True)) for feed in samples.feeds]
@@ -227,7 +236,8 @@ def _subject(
     units = {
         ours.id: _as_declared(ours, theirs) for ours, theirs in alignment.pairs if not ours.part
     }
-    return _Subject(translated, units, lost, replace(samples, feeds=feeds), drawing(model.graph))
+    samples = replace(samples, feeds=feeds)
+    return _Subject(path, translated, units, lost, samples, drawing(model.graph))
 
 
 def _as_declared(original: Unit, unit: Unit) -> Unit:
@@ -249,14 +259,21 @@ def _translated(original: Loaded, path: Path, scratch: Path, timeout: float) -> 
     return result
 
 
-def _runnable(original: Loaded, samples: Samples, scratch: Path, timeout: float) -> Path:
-    """Return the model, or its explicit form where onnxruntime does not run it as it is."""
-    path = original.document.path or scratch
-    if not any(site.implicit for site in original.sites):
-        return path
-    outcome = run([Job(path, tuple(samples.feeds[:1]))], timeout=timeout)[0]
-    explicit = None if outcome.outputs is not None else explicit_file(original, scratch)
-    return explicit or path
+def _runnable(
+    model: Loaded, sizes: InputShapes, samples: Samples, scratch: Path, timeout: float
+) -> tuple[Path, str]:
+    """Return the model, or what onnxruntime runs in its place, and why."""
+    folder = scratch / "runnable"
+    folder.mkdir()
+    form = runnable(model, folder, timeout, sizes)
+    if isinstance(form, str):
+        cause = form.removeprefix(f"{model.document.path} ")
+        raise InputError(model.document.path or scratch, cause, "rewrite it by hand there")
+    if form.path != model.document.path or not any(site.implicit for site in model.sites):
+        return form.path, form.note
+    outcome = run([Job(form.path, tuple(samples.feeds[:1]))], timeout=timeout)[0]
+    explicit = None if outcome.outputs is not None else explicit_file(model, scratch)
+    return explicit or form.path, form.note
 
 
 def _chosen(original: Loaded, subject: _Subject, site: str | None) -> list[str]:
@@ -307,11 +324,13 @@ def _run(
     base = run([Job(variants.base, feeds)], timeout=timeout)[0]
     if base.outputs is None:
         cause = f"onnxruntime can't run it: {base.error}"
-        raise InputError(subject.path, cause, "look at what it says of the model")
+        raise InputError(subject.source, cause, "look at what it says of the model")
+    if not any(array.size for values in base.outputs for array in values):
+        raise InputError(subject.source, NO_ELEMENTS, "give it other sizes with --input-shape")
     again = run([Job(variants.base, feeds)], timeout=timeout)[0] if subject.drawing else base
     if unsteady(base.outputs, again.outputs or base.outputs):
         cause = why_unsteady("it", subject.drawing)
-        raise InputError(subject.path, cause, "give the operator a seed, or take it out")
+        raise InputError(subject.source, cause, "give the operator a seed, or take it out")
     shown = telling(base.outputs, Tolerance())
     found = _Found([], {}, _accuracy(base.outputs, samples.labels), base.runtime, shown)
     for group in _grouped(list(trials), feeds):
@@ -332,11 +351,15 @@ def _note(found: _Found, key: str, base: RunOutcome, outcome: RunOutcome, sample
     if outcome.outputs is None or base.outputs is None:
         found.failed[key] = f"the graph does not run with it: {outcome.error}"
         return
+    shapes = [[array.shape for array in each[0]] for each in (base.outputs, outcome.outputs)]
+    if shapes[0] != shapes[1]:
+        found.failed[key] = f"the outputs have other shapes with it, {shapes[1]} for {shapes[0]}"
+        return
     apart = [
         np.abs(np.asarray(b, np.float64) - np.asarray(a, np.float64)).ravel()
         for ours, theirs in zip(base.outputs, outcome.outputs, strict=True)
         for a, b in zip(ours, theirs, strict=True)
-        if a.dtype.kind in "fiu" and a.shape == b.shape
+        if a.dtype.kind in "fiu"
     ]
     joined = np.nan_to_num(np.concatenate(apart), nan=math.inf) if apart else np.zeros(1)
     found.costs.append(

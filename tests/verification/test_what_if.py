@@ -183,7 +183,10 @@ def test_samples_are_run_in_the_batches_that_the_model_takes(tmp_path: Path) -> 
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
-    "another name": ({"a": SAMPLES, "b": SAMPLES}, "no array for the input 'x'"),
+    "another name": (
+        {"a": SAMPLES, "b": SAMPLES},
+        "no array for 'x', and the model has no input 'a', 'b'",
+    ),
     "another size": ({"x": SAMPLES[..., :1]}, "has the shape"),
     "too few labels": ({"x": SAMPLES, "y": CLASSES[:3]}, "its classes"),
     "pickled": ({"x": np.asarray([None, "code"], object)}, "holds Python objects"),
