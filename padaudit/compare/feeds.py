@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import islice, permutations, product
 from typing import Any, Final
 
 import numpy as np
@@ -17,6 +17,8 @@ from padaudit.verification.model_level import KINDS, SEED
 Array = NDArray[Any]
 Feed = dict[str, Array]
 _MAX_WAYS: Final = 9
+_MAX_GUESSES: Final = 24
+"""How many orders of inputs are tried: all of four inputs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +60,9 @@ def links(ours: Sequence[InputSpec], theirs: Sequence[InputSpec]) -> list[list[L
             "they can't be fed the same"
         )
     free = list(theirs)
-    choices: list[list[Link]] = []
-    for place, spec in enumerate(ours):
+    choices: list[list[Link]] = [[] for _ in ours]
+    named = {item.name for item in theirs}
+    for place, spec in sorted(enumerate(ours), key=lambda item: item[1].name not in named):
         ranked = sorted(free, key=lambda item: (item.name != spec.name, item != theirs[place]))
         found = next((item for item in ranked if _orders(spec, item)), None)
         if found is None:
@@ -67,8 +70,23 @@ def links(ours: Sequence[InputSpec], theirs: Sequence[InputSpec]) -> list[list[L
             given = f"the original's input '{spec.name}' {_text(spec)}"
             raise UsageError(f"{given} fits none of the port's: {shapes}")
         free.remove(found)
-        choices.append([Link(spec, found, order) for order in _orders(spec, found)])
+        choices[place] = [Link(spec, found, order) for order in _orders(spec, found)]
     return [list(way) for _, way in zip(range(_MAX_WAYS), product(*choices), strict=False)]
+
+
+def other_links(way: Sequence[Link]) -> Iterator[list[Link]]:
+    """Yield what else inputs may belong to whose names did not tell, by shape alone."""
+    places = [place for place, link in enumerate(way) if link.ours.name != link.theirs.name]
+    held = [way[place].theirs for place in places]
+    for theirs in islice(permutations(held), 1, _MAX_GUESSES):
+        found = list(way)
+        for place, item in zip(places, theirs, strict=True):
+            orders = _orders(way[place].ours, item)
+            if not orders:
+                break
+            found[place] = Link(way[place].ours, item, orders[0])
+        else:
+            yield found
 
 
 def feeds(way: Sequence[Link], base: Sequence[int]) -> list[Feed]:

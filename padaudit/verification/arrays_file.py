@@ -97,7 +97,11 @@ def fitted(path: Path, array: Array, spec: InputSpec) -> Array:
 
 
 def _converted(path: Path, array: Array, spec: InputSpec) -> Array:
-    target = element_type(spec.dtype)
+    try:
+        target = element_type(spec.dtype)
+    except TypeError as error:
+        cause = f"the model's input '{spec.name}' holds {spec.dtype} elements"
+        raise InputError(path, cause, "such values can't be given in a file") from error
     if array.dtype.kind == "V" and target.kind == "V" and array.itemsize == target.itemsize:
         return array.view(target)  # numpy's files know no bfloat16
     numbers = array.dtype.kind in "iufb" or array.dtype.kind == target.kind == "c"

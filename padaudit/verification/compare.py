@@ -67,7 +67,7 @@ def compare_arrays(a: Array, b: Array, rtol: float = 0.0, atol: float = 0.0) -> 
     if a.shape != b.shape:
         return _incomparable(f"shape {a.shape} against {b.shape}")
     if a.dtype != b.dtype and not a.dtype.kind == b.dtype.kind == "U":
-        return _incomparable(f"type {a.dtype.name} against {b.dtype.name}")
+        return _incomparable(f"type {_name(a.dtype)} against {_name(b.dtype)}")
     if _is_float(a.dtype):
         return _compare_floats(a, b, rtol, atol)
     if np.array_equal(a, b):
@@ -172,6 +172,10 @@ def _worst(
         f"{a[where]!s} against {b[where]!s}"
     )
     return Difference(float(apart.max()), max_ulp, not failed, where, reason if failed else "")
+
+
+def _name(dtype: np.dtype[Any]) -> str:
+    return "text" if dtype.kind == "U" else dtype.name
 
 
 def _incomparable(reason: str) -> Difference:

@@ -49,11 +49,13 @@ def matched(
     """Match the outputs of two models; return why if they have not equally many.
 
     Outputs of one name belong together where all names are shared; else those of one
-    place, and where their shapes do not fit, the nearest one whose shape does.
+    place, and where their shapes do not fit, the nearest one whose shape does. Where names
+    do not tell, and these differ, those belong together that are equal, if each is to one.
     """
     counts = len(ours[0]), len(theirs[0])
     if counts[0] != counts[1]:
-        return f"the first model has {counts[0]} outputs, the second {counts[1]}"
+        plural = "" if counts[0] == 1 else "s"
+        return f"the first model has {counts[0]} output{plural}, the second {counts[1]}"
     free = list(range(counts[1]))
     pairs: list[OutputMatch] = []
     by_name = sorted(names[0]) == sorted(names[1]) and len(set(names[0])) == counts[0]
@@ -70,6 +72,26 @@ def matched(
             best = candidates[0]
         free.remove(best.theirs)
         pairs.append(best)
+    if by_name or all(item.equal for item in pairs):
+        return pairs
+    return _by_agreement(ours, theirs, tolerance) or pairs
+
+
+def _by_agreement(ours: Outputs, theirs: Outputs, tolerance: Tolerance) -> list[OutputMatch] | None:
+    """Match each output with one that is equal; None where one has none."""
+    free = list(range(len(theirs[0])))
+    pairs: list[OutputMatch] = []
+    for place in range(len(ours[0])):
+        mine = [values[place] for values in ours]
+        candidates = (
+            _match(place, item, mine, [values[item] for values in theirs], tolerance)
+            for item in free
+        )
+        found = next((item for item in candidates if item.equal), None)
+        if found is None:
+            return None
+        free.remove(found.theirs)
+        pairs.append(found)
     return pairs
 
 

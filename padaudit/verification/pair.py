@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from padaudit.compare.engine import run_model, specs_of
-from padaudit.compare.feeds import Link, as_port, links
+from padaudit.compare.feeds import Link, as_port, links, other_links
 from padaudit.errors import UsageError
 from padaudit.formats.shape_options import InputShapes
 from padaudit.rewriting.run import Loaded, load
@@ -56,6 +57,29 @@ class _Run:
     outputs: list[tuple[Array, ...] | None]
     runtime: str
     error: str = ""
+
+    @property
+    def ran(self) -> bool:
+        return any(values is not None for values in self.outputs)
+
+
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    """One way to feed the second model.
+
+    ``both`` are the sets of inputs on which both models ran, ``results`` the outputs of each on
+    those; ``matches`` may say instead why they can't be compared.
+    """
+
+    given: Sequence[Feed]
+    theirs: _Run
+    both: Sequence[int]
+    results: Sequence[Sequence[tuple[Array, ...]]]
+    matches: list[OutputMatch] | str
+
+    @property
+    def equal(self) -> bool:
+        return not isinstance(self.matches, str) and all(item.equal for item in self.matches)
 
 
 def verify_files(
@@ -124,8 +148,19 @@ def _verified(
         forms = _forms(models, Path(name), limits)
         if isinstance(forms, str):
             return Verification(Status.UNVERIFIED, reason=forms)
+        counts = [len(model.graph.outputs) for model in models]
+        if 0 in counts:
+            return _without_outputs(models, counts)
         comparison = _Comparison(models, forms, tolerance, limits)
         return comparison.verdict(ways, tries)
+
+
+def _without_outputs(models: tuple[Loaded, Loaded], counts: Sequence[int]) -> Verification:
+    """Judge models of which one has no outputs, and can't be run."""
+    path = models[counts.index(0)].document.path
+    if any(counts):
+        return Verification(Status.DIFFERENT, reason=f"{path} has no outputs, and the other has")
+    return Verification(Status.UNVERIFIED, reason=f"{path} has no outputs that could be compared")
 
 
 class _UnlikeError(Exception):
@@ -181,25 +216,42 @@ class _Comparison:
     limits: Limits
 
     def verdict(self, ways: Sequence[Sequence[Link]], tries: Sequence[list[Feed]]) -> Verification:
-        """Run both models; of several ways to feed the second, the one that fits best counts."""
+        """Run both models; of several ways to feed the second, the one that fits best counts.
+
+        Where none makes them agree, inputs whose names do not tell are also tried in other
+        orders.
+        """
         ours, feeds = self._first(tries)
-        if not any(ours.outputs):
+        if not ours.ran:
             return self._unverified(self._failed(0, ours.error))
-        best: Verification | None = None
+        trials: list[_Trial] = []
         for way in ways:
-            given: list[Feed] = [as_port(way, feed) for feed in feeds]
-            theirs = self._run(1, given)
-            found = self._compared(ours, theirs, feeds, given)
-            if best is None or _rank(found) < _rank(best):
-                best = found
-            if best.status is Status.EQUIVALENT:
-                break
-        return best or self._unverified("the first model has no inputs")
+            trials.append(self._trial(ours, way, feeds))
+            if trials[-1].equal:
+                return self._compared(ours, trials[-1], feeds)
+        for guess in other_links(ways[0]):
+            trial = self._trial(ours, guess, feeds)
+            if trial.equal:
+                found = self._compared(ours, trial, feeds)
+                return replace(found, not_covered=(*found.not_covered, _guessed(guess)))
+        return self._compared(ours, min(trials, key=_rank), feeds)
+
+    def _trial(self, ours: _Run, way: Sequence[Link], feeds: Sequence[Feed]) -> _Trial:
+        """Run the second model on what one way makes of the first one's inputs."""
+        given: list[Feed] = [as_port(way, feed) for feed in feeds]
+        theirs = self._run(1, given)
+        both = _both(ours, theirs)
+        if not both:
+            return _Trial(given, theirs, both, [[], []], self._failed(1, theirs.error))
+        results = [[run.outputs[place] or () for place in both] for run in (ours, theirs)]
+        names = self._output_names(0), self._output_names(1)
+        matches = matched(names, results[0], results[1], self.tolerance)
+        return _Trial(given, theirs, both, results, matches)
 
     def _first(self, tries: Sequence[list[Feed]]) -> tuple[_Run, list[Feed]]:
         for feeds in tries:
             ours = self._run(0, feeds)
-            if any(ours.outputs):
+            if ours.ran:
                 break
         return ours, feeds
 
@@ -216,19 +268,10 @@ class _Comparison:
         outputs = [outcome.outputs[0] if outcome.outputs else None for outcome in outcomes]
         return _Run(outputs, outcomes[0].runtime, errors[0] if errors else "")
 
-    def _compared(
-        self, ours: _Run, theirs: _Run, feeds: Sequence[Feed], given: Sequence[Feed]
-    ) -> Verification:
-        both = [
-            place
-            for place, pair in enumerate(zip(ours.outputs, theirs.outputs, strict=True))
-            if pair[0] is not None and pair[1] is not None
-        ]
+    def _compared(self, ours: _Run, trial: _Trial, feeds: Sequence[Feed]) -> Verification:
+        theirs, given, both, matches = trial.theirs, trial.given, trial.both, trial.matches
         if not both:
-            return self._unverified(self._failed(1, theirs.error))
-        results = [[run.outputs[place] or () for place in both] for run in (ours, theirs)]
-        names = self._output_names(0), self._output_names(1)
-        matches = matched(names, results[0], results[1], self.tolerance)
+            return self._unverified(str(matches))
         if isinstance(matches, str):
             return Verification(Status.DIFFERENT, (), None, matches, self._notes())
         missed = [
@@ -236,14 +279,14 @@ class _Comparison:
             for side, run in enumerate((ours, theirs))
             if len([item for item in run.outputs if item is not None]) < len(feeds)
         ]
-        if not any(array.size for values in results[0] for array in values):
+        if not any(array.size for values in trial.results[0] for array in values):
             return self._unverified(NO_ELEMENTS)
         evidence = self._evidence(matches, (ours, theirs), [feeds[place] for place in both])
-        notes = (*self._notes(), *missed)
+        notes = (*self._notes(), *missed, *self._moved(matches))
         unequal = [item for item in matches if not item.equal]
         if not unequal:
             agreeing = Verification(Status.EQUIVALENT, (evidence,), not_covered=notes)
-            if any(telling(values, self.tolerance) for values in results):
+            if any(telling(values, self.tolerance) for values in trial.results):
                 return agreeing
             return self._looked_inside(agreeing, (feeds[both[0]], given[both[0]]))
         random = self._unsteady(0, ours, feeds), self._unsteady(1, theirs, given)
@@ -267,6 +310,14 @@ class _Comparison:
             return agreeing
         located = locate(self.models, self.forms, feed, self.tolerance, self.limits)
         return looked_inside(agreeing, located.site, located.compared, sites)
+
+    def _moved(self, matches: Sequence[OutputMatch]) -> Iterator[str]:
+        """Yield how outputs were matched, where neither names nor order tell."""
+        names = self._output_names(0), self._output_names(1)
+        pairs = [(names[0][item.ours], names[1][item.theirs]) for item in matches]
+        if any(item.ours != item.theirs for item in matches) and any(a != b for a, b in pairs):
+            told = ", ".join(f"'{ours}' with '{theirs}'" for ours, theirs in pairs)
+            yield f"outputs were matched by what they hold: {told}"
 
     def _unsteady(self, side: int, ran: _Run, feeds: Sequence[Feed]) -> set[int]:
         """Return which outputs of a model are others when it is run again."""
@@ -336,6 +387,18 @@ class _Comparison:
         )
 
 
-def _rank(found: Verification) -> tuple[int, float]:
-    order = (Status.EQUIVALENT, Status.DIFFERENT, Status.UNVERIFIED)
-    return order.index(found.status), found.max_abs
+def _both(ours: _Run, theirs: _Run) -> list[int]:
+    """Return on which inputs both models ran."""
+    pairs = enumerate(zip(ours.outputs, theirs.outputs, strict=True))
+    return [place for place, pair in pairs if pair[0] is not None and pair[1] is not None]
+
+
+def _guessed(way: Sequence[Link]) -> str:
+    pairs = ", ".join(f"'{link.ours.name}' with '{link.theirs.name}'" for link in way)
+    return f"inputs were matched by trying, as they differ in name and order: {pairs}"
+
+
+def _rank(trial: _Trial) -> tuple[bool, float]:
+    if isinstance(trial.matches, str):
+        return not trial.both, math.inf
+    return False, merge(item for match in trial.matches for item in match.found).max_abs

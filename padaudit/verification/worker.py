@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -162,9 +163,14 @@ def _result(onnxruntime: Any, folder: Path, job: JobRecord, threads: int) -> Res
     except Exception as error:
         text = str(error).strip() or type(error).__name__
         starved = any(sign in text for sign in _SIGNS_OF_STARVATION)
-        return ResultRecord([], _OUT_OF_MEMORY if starved else text)
+        return ResultRecord([], _OUT_OF_MEMORY if starved else _SOURCE_PLACE.sub("", text))
 
 
+_SOURCE_PLACE: Final = re.compile(
+    r"/\S*onnxruntime\S*\.(?:cc|h):\d+ "  # the file and the line
+    r"[^()]*\([^()]*(?:\([^()]*\)[^()]*)*\)(?: const)?(?: \[with [^\]]*\])? "  # the function
+)
+"""Where in its own source onnxruntime raised an error, which says nothing to its users."""
 _OUT_OF_MEMORY: Final = "onnxruntime ran out of memory"
 _SIGNS_OF_STARVATION: Final = ("Failed to allocate memory", "bad_alloc", "Cannot allocate memory")
 """What onnxruntime's own errors say then."""
@@ -265,7 +271,9 @@ def _from_bits(value: Any) -> Any:
 
 def _tensor(name: str, value: Any) -> Array:
     if not isinstance(value, np.ndarray):
-        raise TypeError(f"output '{name}' is a {type(value).__name__}, not a tensor")
+        kind = {list: "sequence", dict: "map", type(None): "empty optional"}.get(type(value))
+        what = kind or type(value).__name__
+        raise TypeError(f"output '{name}' is a {what}, and only tensors can be compared")
     return value.astype(np.str_) if value.dtype == object else value
 
 

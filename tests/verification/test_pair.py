@@ -139,7 +139,43 @@ def test_inputs_are_matched_by_name_and_outputs_in_any_order(tmp_path: Path) -> 
     by_order = save(tmp_path / "c.onnx", renamed, named, ["e", "t"], {})
     assert compared(first, by_order).status is Status.EQUIVALENT
     wrong_order = save(tmp_path / "d.onnx", renamed, dict(reversed(named.items())), ["e", "t"], {})
-    assert compared(first, wrong_order).status is Status.DIFFERENT
+    guessed = compared(first, wrong_order)
+    assert guessed.status is Status.EQUIVALENT
+    (note,) = guessed.not_covered
+    assert "matched by trying" in note and "'x' with 'p'" in note
+    both = save(tmp_path / "e.onnx", renamed, dict(reversed(named.items())), ["t", "e"], {})
+    found = compared(first, both)
+    assert found.status is Status.EQUIVALENT
+    assert any("what they hold: 'd' with 'e', 's' with 't'" in note for note in found.not_covered)
+
+
+def test_no_order_of_the_inputs_hides_a_difference(tmp_path: Path) -> None:
+    """Three inputs of one shape, weighted 1, 2 and 4 (or 5)."""
+
+    def weighted(name: str, inputs: str, factors: dict[str, float]) -> Path:
+        nodes = [helper.make_node("Mul", [key, f"w{key}"], [f"m{key}"]) for key in inputs]
+        # Summed in the order of the factors, so that the sums are rounded alike.
+        ordered = [f"m{key}" for key in sorted(factors, key=lambda key: factors[key])]
+        nodes.append(helper.make_node("Sum", ordered, ["y"]))
+        scales = {f"w{key}": value for key, value in factors.items()}
+        return save(
+            tmp_path / f"{name}.onnx", nodes, {key: [1, 2, 5] for key in inputs}, ["y"], scales
+        )
+
+    first = weighted("a", "abc", {"a": 1, "b": 2, "c": 4})
+    found = compared(first, weighted("b", "def", {"d": 4, "e": 1, "f": 2}))
+    assert found.status is Status.EQUIVALENT
+    assert any("'a' with 'e', 'b' with 'f', 'c' with 'd'" in note for note in found.not_covered)
+    other = compared(first, weighted("c", "def", {"d": 4, "e": 1, "f": 5}))
+    assert other.status is Status.DIFFERENT
+    assert not any("matched by trying" in note for note in other.not_covered)
+    # Where names tell, they are believed.
+    named = compared(first, weighted("d", "abc", {"a": 2, "b": 1, "c": 4}))
+    assert named.status is Status.DIFFERENT
+    # A name is not given away to an input that merely comes first.
+    late = compared(first, weighted("e", "cad", {"c": 4, "a": 1, "d": 2}))
+    assert late.status is Status.EQUIVALENT
+    assert not any("matched by trying" in note for note in late.not_covered)
 
 
 def in_channels_last(path: Path, pads: list[int]) -> Path:

@@ -155,7 +155,7 @@ def test_output_that_is_no_tensor_is_named() -> None:
         helper.make_tensor_sequence_value_info("y", TensorProto.FLOAT, None)
     )
     (outcome,) = run([Job(proto.SerializeToString(), (VECTOR,))])
-    assert outcome.error == "output 'y' is a list, not a tensor"
+    assert outcome.error == "output 'y' is a sequence, and only tensors can be compared"
 
 
 POOL_INPUT = {"x": np.ones((1, 16, 4, 4), np.float32)}
