@@ -140,6 +140,8 @@ def rewrite(model: Path, **options: Any) -> int:
     target = _target(how.definition(model), options["output"], options["in_place"], how.word)
     as_json = options["output_format"] == "json"
     if options["diff"]:
+        if options["evidence"] is not None:
+            raise UsageError("--evidence is of a proof, and --diff proves nothing")
         return _show_plan(model, target, how, as_json)
     with progress(f"Rewriting and proving {model}"):
         result = _rewritten(model, target, how, options)
@@ -160,7 +162,7 @@ def _rewritten(model: Path, target: Path, how: Options, options: dict[str, Any])
         write_evidence,
     )
 
-    check_evidence_path(evidence, [model, target])
+    check_evidence_path(evidence, [model, target], options["inputs"])
     original = model_file(model)
     result = rewrite_file(model, target, how)
     asked = {key: options[key] for key in _RECORDED}

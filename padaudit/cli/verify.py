@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,8 +27,17 @@ from padaudit.verification.evidence import Status
 @click.argument("b", type=click.Path(path_type=Path), required=False)
 @what_if_options
 @backends_option
-@click.option("--rtol", type=click.FloatRange(min=0), help="Relative tolerance.")
-@click.option("--atol", type=click.FloatRange(min=0), help="Absolute tolerance.")
+@click.option(
+    "--rtol",
+    type=click.FloatRange(min=0),
+    help="Relative tolerance: in parts of each element of A (with --backends, of an output's "
+    "largest magnitude).",
+)
+@click.option(
+    "--atol",
+    type=click.FloatRange(min=0),
+    help="Absolute tolerance, which is added to the relative one.",
+)
 @click.option("--output-format", type=click.Choice(("full", "json")), default="full")
 @input_shape_option
 @timeout_option
@@ -71,11 +81,14 @@ def verify(a: Path, b: Path | None, **options: Any) -> int:
     from padaudit.verification.pair import Limits, verify_files
 
     tolerance = None
+    for name in ("rtol", "atol"):
+        if not math.isfinite(options[name] or 0.0):
+            raise UsageError(f"--{name} {options[name]} compares nothing; give a number")
     if options["rtol"] is not None or options["atol"] is not None:
         tolerance = Tolerance(options["rtol"] or 0.0, options["atol"] or 0.0)
     limits = Limits(options["timeout"], options["memory_limit"])
     evidence: Path | None = options["evidence"]
-    check_evidence_path(evidence, [a, b])
+    check_evidence_path(evidence, [a, b], options["inputs"])
     shapes = parse_input_shapes(options["input_shape"])
     with progress(f"Running {a} and {b}"):
         verdict = verify_files(

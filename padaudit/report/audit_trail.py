@@ -27,13 +27,15 @@ _PACKAGES: Final = ("numpy", "onnx", "onnxruntime", "h5py")
 _KERAS_PACKAGES: Final = ("keras", "tensorflow", "tf_keras", "tf2onnx")
 
 
-def check_evidence_path(path: Path | None, models: Sequence[Path]) -> None:
+def check_evidence_path(
+    path: Path | None, models: Sequence[Path], inputs: Path | None = None
+) -> None:
     """Refuse a file that can't be written, before anything is run.
 
     Raises
     ------
     UsageError
-        If its folder does not exist, or it is one of the models.
+        If its folder does not exist, or it is one of the models or the user's inputs.
     """
     if path is None:
         return
@@ -43,6 +45,8 @@ def check_evidence_path(path: Path | None, models: Sequence[Path]) -> None:
         raise UsageError(f"--evidence {path} is a folder; name a file")
     if any(path.resolve() == model.resolve() for model in models):
         raise UsageError(f"--evidence {path} is a model; write to another file")
+    if inputs is not None and path.resolve() == inputs.resolve():
+        raise UsageError(f"--evidence {path} is what --inputs names; write to another file")
 
 
 ModelFile = Mapping[str, Any]

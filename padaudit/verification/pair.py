@@ -132,6 +132,7 @@ def _verified(
     inputs: Path | None,
 ) -> Verification:
     first, second = files
+    input_shapes = replace(input_shapes, open_only=True)
     models = load(first, input_shapes), load(second, InputShapes())
     try:
         specs = specs_of(models[0], input_shapes), specs_of(models[1], InputShapes())

@@ -170,6 +170,7 @@ def what_if(
 
     with using(provider), tempfile.TemporaryDirectory(prefix="padaudit-") as name:
         scratch = Path(name)
+        input_shapes = replace(input_shapes, open_only=True)
         original = load(path, input_shapes)
         subject = _subject(original, input_shapes, inputs, scratch, timeout)
         chosen = _chosen(original, subject, site)
