@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -33,9 +32,10 @@ from padaudit.verification.model_level import (
 )
 from padaudit.verification.outputs import OutputMatch, matched
 from padaudit.verification.providers import using
-from padaudit.verification.runner import DEFAULT_TIMEOUT, Array
+from padaudit.verification.runner import DEFAULT_TIMEOUT
 from padaudit.verification.samples import from_file
 from padaudit.verification.telling import looked_inside, telling
+from padaudit.verification.trials import Run, Trial, guessed, rank, run_on
 from padaudit.verification.unsteady import drawing, unsteady, why_unsteady
 
 _BASES: Final = ((32, 33, 47), (64,))
@@ -48,38 +48,6 @@ class Limits:
 
     timeout: float = DEFAULT_TIMEOUT
     memory_mb: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Run:
-    """The outputs of a model per set of inputs (None where it did not run), and what ran it."""
-
-    outputs: list[tuple[Array, ...] | None]
-    runtime: str
-    error: str = ""
-
-    @property
-    def ran(self) -> bool:
-        return any(values is not None for values in self.outputs)
-
-
-@dataclass(frozen=True, slots=True)
-class _Trial:
-    """One way to feed the second model.
-
-    ``both`` are the sets of inputs on which both models ran, ``results`` the outputs of each on
-    those; ``matches`` may say instead why they can't be compared.
-    """
-
-    given: Sequence[Feed]
-    theirs: _Run
-    both: Sequence[int]
-    results: Sequence[Sequence[tuple[Array, ...]]]
-    matches: list[OutputMatch] | str
-
-    @property
-    def equal(self) -> bool:
-        return not isinstance(self.matches, str) and all(item.equal for item in self.matches)
 
 
 def verify_files(
@@ -225,7 +193,7 @@ class _Comparison:
         ours, feeds = self._first(tries)
         if not ours.ran:
             return self._unverified(self._failed(0, ours.error))
-        trials: list[_Trial] = []
+        trials: list[Trial] = []
         for way in ways:
             trials.append(self._trial(ours, way, feeds))
             if trials[-1].equal:
@@ -234,42 +202,42 @@ class _Comparison:
             trial = self._trial(ours, guess, feeds)
             if trial.equal:
                 found = self._compared(ours, trial, feeds)
-                return replace(found, not_covered=(*found.not_covered, _guessed(guess)))
-        return self._compared(ours, min(trials, key=_rank), feeds)
+                return replace(found, not_covered=(*found.not_covered, guessed(guess)))
+        return self._compared(ours, min(trials, key=rank), feeds)
 
-    def _trial(self, ours: _Run, way: Sequence[Link], feeds: Sequence[Feed]) -> _Trial:
+    def _trial(self, ours: Run, way: Sequence[Link], feeds: Sequence[Feed]) -> Trial:
         """Run the second model on what one way makes of the first one's inputs."""
         given: list[Feed] = [as_port(way, feed) for feed in feeds]
         theirs = self._run(1, given)
-        both = _both(ours, theirs)
+        both = run_on(ours, theirs)
         if not both:
-            return _Trial(given, theirs, both, [[], []], self._failed(1, theirs.error))
+            return Trial(given, theirs, both, [[], []], self._failed(1, theirs.error))
         results = [[run.outputs[place] or () for place in both] for run in (ours, theirs)]
         names = self._output_names(0), self._output_names(1)
         matches = matched(names, results[0], results[1], self.tolerance)
-        return _Trial(given, theirs, both, results, matches)
+        return Trial(given, theirs, both, results, matches)
 
-    def _first(self, tries: Sequence[list[Feed]]) -> tuple[_Run, list[Feed]]:
+    def _first(self, tries: Sequence[list[Feed]]) -> tuple[Run, list[Feed]]:
         for feeds in tries:
             ours = self._run(0, feeds)
             if ours.ran:
                 break
         return ours, feeds
 
-    def _run(self, side: int, feeds: Sequence[Feed]) -> _Run:
+    def _run(self, side: int, feeds: Sequence[Feed]) -> Run:
         model, form = self.models[side], self.forms[side]
         if model.document.format != "onnx":
             given = [dict(feed) for feed in feeds]
             ran = run_model(model, given, form.scratch, self.limits.timeout)
             if ran.outputs is None:
-                return _Run([None] * len(feeds), ran.runtime, ran.error)
-            return _Run([tuple(values) for values in ran.outputs], ran.runtime)
+                return Run([None] * len(feeds), ran.runtime, ran.error)
+            return Run([tuple(values) for values in ran.outputs], ran.runtime)
         outcomes = run_each(form.path, feeds, self.limits.timeout, self.limits.memory_mb)
         errors = [outcome.error for outcome in outcomes if outcome.error]
         outputs = [outcome.outputs[0] if outcome.outputs else None for outcome in outcomes]
-        return _Run(outputs, outcomes[0].runtime, errors[0] if errors else "")
+        return Run(outputs, outcomes[0].runtime, errors[0] if errors else "")
 
-    def _compared(self, ours: _Run, trial: _Trial, feeds: Sequence[Feed]) -> Verification:
+    def _compared(self, ours: Run, trial: Trial, feeds: Sequence[Feed]) -> Verification:
         theirs, given, both, matches = trial.theirs, trial.given, trial.both, trial.matches
         if not both:
             return self._unverified(str(matches))
@@ -320,7 +288,7 @@ class _Comparison:
             told = ", ".join(f"'{ours}' with '{theirs}'" for ours, theirs in pairs)
             yield f"outputs were matched by what they hold: {told}"
 
-    def _unsteady(self, side: int, ran: _Run, feeds: Sequence[Feed]) -> set[int]:
+    def _unsteady(self, side: int, ran: Run, feeds: Sequence[Feed]) -> set[int]:
         """Return which outputs of a model are others when it is run again."""
         if self._drawing(side) is None:
             return set()
@@ -368,7 +336,7 @@ class _Comparison:
         return Verification(Status.UNVERIFIED, (), None, reason, self._notes())
 
     def _evidence(
-        self, matches: Sequence[OutputMatch], runs: tuple[_Run, _Run], feeds: Sequence[Feed]
+        self, matches: Sequence[OutputMatch], runs: tuple[Run, Run], feeds: Sequence[Feed]
     ) -> Evidence:
         total = merge(item for match in matches for item in match.found)
         runtimes = dict.fromkeys(run.runtime for run in runs)
@@ -386,20 +354,3 @@ class _Comparison:
             f"both models whole{how}{layout}, {self.tolerance}",
             setup_of(feeds, self.tolerance),
         )
-
-
-def _both(ours: _Run, theirs: _Run) -> list[int]:
-    """Return on which inputs both models ran."""
-    pairs = enumerate(zip(ours.outputs, theirs.outputs, strict=True))
-    return [place for place, pair in pairs if pair[0] is not None and pair[1] is not None]
-
-
-def _guessed(way: Sequence[Link]) -> str:
-    pairs = ", ".join(f"'{link.ours.name}' with '{link.theirs.name}'" for link in way)
-    return f"inputs were matched by trying, as they differ in name and order: {pairs}"
-
-
-def _rank(trial: _Trial) -> tuple[bool, float]:
-    if isinstance(trial.matches, str):
-        return not trial.both, math.inf
-    return False, merge(item for match in trial.matches for item in match.found).max_abs
