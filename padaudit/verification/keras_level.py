@@ -220,30 +220,33 @@ def prove_translation(
         Memory of a run, in MiB.
     """
     given = [[_moved(value, layout) for value in feed.values()] for feed in feeds]
-    results = _run_onnx(aside, given, timeout, memory_mb)
+    results, runtime = _run_onnx(aside, given, timeout, memory_mb)
     if isinstance(results, str):
         reason = f"the output does not run: {results}"
         return [Verification(Status.DIFFERENT, reason=reason)]
     back = [[_moved(value, layout.inverse()) for value in values] for values in results]
     tolerance = on_provider(Tolerance(TRANSLATION_RTOL, scaled=True))
-    levels = [compare_sources(run, back, tolerance, "onnxruntime", "onnxruntime")]
+    levels = [compare_sources(run, back, tolerance, runtime, "onnxruntime")]
     if run.onnx is not None:
         plain_feeds = [list(feed.values()) for feed in feeds]
-        plain = _run_onnx(run.onnx, plain_feeds, timeout, memory_mb)
-        levels.append(_against_plain(plain, back, tolerance))
+        plain, runtime = _run_onnx(run.onnx, plain_feeds, timeout, memory_mb)
+        levels.append(_against_plain(plain, back, tolerance, runtime))
     return levels
 
 
 def _run_onnx(
     model: Path, feeds: Sequence[Sequence[Array]], timeout: float, memory_mb: int | None
-) -> list[list[Array]] | str:
-    """Run an ONNX model on inputs by position; return its outputs, or why it does not run."""
+) -> tuple[list[list[Array]] | str, str]:
+    """Run an ONNX model on inputs by position.
+
+    Return its outputs, or why it does not run; and what ran it.
+    """
     names = input_names(model)
     jobs = tuple(dict(zip(names, feed, strict=True)) for feed in feeds)
     outcome = run([Job(model, jobs)], timeout=timeout, memory_mb=memory_mb)[0]
     if outcome.outputs is None:
-        return outcome.error or "it does not run"
-    return [list(values) for values in outcome.outputs]
+        return outcome.error or "it does not run", outcome.runtime
+    return [list(values) for values in outcome.outputs], outcome.runtime
 
 
 def _moved(value: Array, layout: Layout) -> Array:
@@ -252,7 +255,10 @@ def _moved(value: Array, layout: Layout) -> Array:
 
 
 def _against_plain(
-    plain: list[list[Array]] | str, results: list[list[Array]], tolerance: Tolerance
+    plain: list[list[Array]] | str,
+    results: list[list[Array]],
+    tolerance: Tolerance,
+    runtime: str,
 ) -> Verification:
     """Compare with what tf2onnx alone makes of the model, where that runs."""
     if isinstance(plain, str):
@@ -267,7 +273,7 @@ def _against_plain(
     )
     detail = f"what tf2onnx alone makes of the model against the output, {tolerance}"
     counts = {"inputs": len(plain), "outputs": len(plain[0])}
-    evidence = Evidence("model", "onnxruntime", total.max_abs, total.max_ulp, counts, detail)
+    evidence = Evidence("model", runtime, total.max_abs, total.max_ulp, counts, detail)
     if total.equal:
         return Verification(Status.EQUIVALENT, (evidence,))
     reason = f"the output differs from what tf2onnx alone makes of the model: {total.reason}"
