@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from padaudit.compare.gap import Outputs
 from padaudit.errors import UsageError
 from padaudit.formats.keras.engine import KerasRun, missing_package, run_keras
 from padaudit.formats.shape_options import InputShapes
+from padaudit.verification.explicit_form import runnable
 from padaudit.verification.inputs import InputSpec
 from padaudit.verification.keras_level import by_position, input_names, keras_specs
 from padaudit.verification.model_level import input_specs
@@ -66,12 +68,17 @@ def run_model(model: Loaded, feeds: Sequence[Feed], scratch: Path, timeout: floa
         raise UsageError("only models in files can be run")
     if model.document.format != "onnx":
         return _run_keras(model, feeds, scratch, timeout)
+    scratch.mkdir(parents=True, exist_ok=True)
     # onnxruntime refuses some modes, and places the windows of others elsewhere than ONNX says.
-    explicit = explicit_file(model, scratch) if any(site.implicit for site in model.sites) else None
-    ran = run_onnx(explicit or model.document.path, feeds, timeout)
-    if ran.outputs is not None or explicit is None:
-        return ran
-    return run_onnx(model.document.path, feeds, timeout)
+    form = runnable(model, Path(tempfile.mkdtemp(dir=scratch)), timeout)
+    if isinstance(form, str):
+        return Ran(None, form)
+    implicit = any(site.implicit for site in form.model.sites)
+    explicit = explicit_file(form.model, scratch) if implicit else None
+    ran = run_onnx(explicit or form.path, feeds, timeout)
+    if ran.outputs is None and explicit is not None:
+        ran = run_onnx(form.path, feeds, timeout)
+    return replace(ran, note=form.note)
 
 
 def run_onnx(model: Path | bytes, feeds: Sequence[Feed], timeout: float) -> Ran:

@@ -87,7 +87,9 @@ def _compared(
             draft,
             differences=found,
             before=runs.gap,
-            notes=tuple(filter(None, (pair.note, runs.original.note, runs.gap.note))),
+            notes=tuple(
+                filter(None, (pair.note, runs.original.note, runs.port.note, runs.gap.note))
+            ),
             runtimes=(runs.original.runtime, runs.port.runtime),
         )
         if not found or not tried:

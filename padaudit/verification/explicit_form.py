@@ -72,7 +72,7 @@ def runnable(
         if isinstance(explicit, str):
             return f"{path} can't be run rightly: {wrong}; {explicit}"
         accepted = explicit
-        notes.append(f"{path} was run with its padding made explicit, as {wrong}")
+        notes.append(f"the padding of {path} was made explicit to run it, as {wrong}")
     notes += filter(None, map(read_in_two_ways, model.sites))
     return Runnable(accepted, accepted.document.path or path, scratch, "; ".join(notes))
 
@@ -87,7 +87,7 @@ def _accepted(
     reason = respelled(document.model, path, target)
     if not reason:
         return model, []
-    return load(target, sizes), [f"{path} was run in another spelling, as {reason}"]
+    return load(target, sizes), [f"the spelling of {path} was changed to run it, as {reason}"]
 
 
 def _explicit(model: Loaded, target: Path, timeout: float, sizes: InputShapes) -> Loaded | str:

@@ -86,6 +86,8 @@ def locate(
     )
     count = len(matches)
     nothing = f"none of the {count} padded operators that both models have differs"
+    if not count:
+        nothing = "the models have no padded operators in common"
     return Located(result.site, "" if result.site else nothing, result.compared)
 
 

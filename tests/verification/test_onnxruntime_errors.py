@@ -15,6 +15,8 @@ from onnx import TensorProto, helper, numpy_helper
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from onnx_models import model, weights
 
+from padaudit.compare.result import Sameness
+from padaudit.compare.run import compare_files
 from padaudit.errors import InputError
 from padaudit.formats.shape_options import InputShapes
 from padaudit.verification.evidence import Status
@@ -76,7 +78,7 @@ ROWS = {
         "Conv",
         {**VALID, "pads": [0, 0, 0, 0], "strides": [2, 3]},
         {"strides": [2, 3]},
-        "was run in another spelling, as onnxruntime refuses auto_pad together with pads",
+        "was changed to run it, as onnxruntime refuses auto_pad together with pads",
         {"strides": [2, 3], "pads": [1, 0, 0, 0]},
     ),
     "dilated max pool": Row(
@@ -274,3 +276,23 @@ def test_an_endless_model_is_stopped(tmp_path: Path) -> None:
     found = verify_files(path, path, InputShapes(), limits=Limits(timeout=1))
     assert found.status is Status.UNVERIFIED
     assert "stopped after 1 s, the timeout for one job" in found.reason
+
+
+def test_a_port_of_a_model_that_onnxruntime_refuses_is_compared_with_what_that_means(
+    tmp_path: Path,
+) -> None:
+    """Its data stands beside it, so that an explicit form has to take the data along."""
+    row = ROWS["dilated convolution"]
+    original, right = pair(tmp_path, row)
+    moved = tmp_path / "data" / "a.onnx"
+    moved.parent.mkdir()
+    onnx.save_model(
+        onnx.load(original), moved, save_as_external_data=True, location="w", size_threshold=0
+    )
+    same = compare_files(moved, right, InputShapes())
+    assert same.status is Sameness.SAME
+    assert any(row.reason in note for note in same.notes)
+    shifted = written(tmp_path / "c.onnx", row, row.wrong)
+    other = compare_files(moved, shifted, InputShapes())
+    assert other.status is Sameness.DIFFERENT
+    assert other.after is not None and other.after.max_abs == 0
