@@ -7,12 +7,18 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from padaudit.interrupts import raise_if_requested
+
 _STDERR: Final = "stderr.txt"
+_LONGEST: Final = 500
+STOPPED: Final = "was stopped"
+"""How the clause begins that tells of a process that reached a limit."""
 _CONTROL_SEQUENCE: Final = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 """What makes text coloured on a terminal (ECMA-48, section 5.4)."""
 
@@ -47,14 +53,49 @@ def running(module: str, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
         _stop(process)
 
 
-def run_module(module: str, folder: Path, timeout: float) -> str:
-    """Run a module on a folder to its end; return how it ended, as a clause."""
+def run_module(module: str, folder: Path, timeout: float, memory_mb: int | None = None) -> str:
+    """Run a module on a folder to its end; return how it ended, as a clause.
+
+    Parameters
+    ----------
+    module : str
+        The module.
+    folder : Path
+        What it gets.
+    timeout : float
+        Seconds that it may take.
+    memory_mb : int, optional
+        MiB that it may keep resident: TensorFlow reserves far more addresses than it uses, so
+        that a limit of those would tell nothing.
+    """
     with running(module, folder) as process:
-        try:
-            process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            return f"was stopped after {timeout:g} s"
+        end = time.monotonic() + timeout
+        while process.poll() is None:
+            raise_if_requested()
+            if time.monotonic() >= end:
+                return f"{STOPPED} after {timeout:g} s (--timeout)"
+            if memory_mb is not None and resident_mb(process.pid) > memory_mb:
+                return f"{STOPPED} when it took more than {memory_mb} MiB (--memory-limit)"
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(min(_POLL_SECONDS, max(end - time.monotonic(), 0)))
     return ending_of(process, folder)
+
+
+_POLL_SECONDS: Final = 0.05
+
+
+def resident_mb(pid: int) -> float:
+    """Return how many MiB of a process are in memory; 0 where the system does not tell."""
+    status = Path(f"/proc/{pid}/statm")
+    try:
+        if status.exists():
+            return int(status.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+        told = subprocess.run(
+            ["ps", "-o", "rss=", "-p", str(pid)], capture_output=True, text=True, check=False
+        )
+        return int(told.stdout.strip() or 0) / 2**10
+    except (OSError, ValueError, IndexError):
+        return 0.0  # it has ended, or there is no such command
 
 
 def ending_of(process: subprocess.Popen[bytes], folder: Path) -> str:
@@ -63,7 +104,8 @@ def ending_of(process: subprocess.Popen[bytes], folder: Path) -> str:
     if code >= 0:
         return f"ended with exit code {code}: {_last_words(folder / _STDERR)}"
     name = signal.Signals(-code).name
-    return f"died with {name}{_MEANINGS.get(name, '')}"
+    words = _reason(folder / _STDERR) if name == "SIGABRT" else ""
+    return f"died with {name}{_MEANINGS.get(name, '')}{words}"
 
 
 _MEANINGS: Final = {
@@ -75,6 +117,17 @@ _MEANINGS: Final = {
     "SIGILL": ": this processor lacks an instruction that it uses",
 }
 """What a deadly signal tells of a process that nobody sent one."""
+
+
+_REASONS: Final = re.compile(r"^F\d{4}|what\(\):|Check failed|^Fatal", re.MULTILINE)
+"""How libraries begin the line that tells why they give up."""
+
+
+def _reason(stderr: Path) -> str:
+    """Return what a process that gave up said of it, in brackets; empty if it said nothing."""
+    lines = [line.strip() for line in uncoloured(stderr.read_text("utf-8", "replace")).splitlines()]
+    told = [line for line in lines if _REASONS.search(line)]
+    return f" ({told[-1][:_LONGEST]})" if told else ""
 
 
 def _environment() -> dict[str, str]:
@@ -99,7 +152,7 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 def _last_words(stderr: Path) -> str:
     lines = uncoloured(stderr.read_text("utf-8", "replace")).strip().splitlines()
-    return lines[-1][:500] if lines else "it wrote no message"
+    return lines[-1][:_LONGEST] if lines else "it wrote no message"
 
 
 def uncoloured(text: str) -> str:

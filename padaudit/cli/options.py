@@ -95,7 +95,7 @@ def memory_option(command: Command) -> Command:
         "--memory-limit",
         type=click.IntRange(min=1),
         metavar="MIB",
-        help="How much memory one run of a model in onnxruntime may take (POSIX).",
+        help="How much memory one run of a model may take, in onnxruntime or Keras (POSIX).",
     )(command)
 
 

@@ -17,7 +17,7 @@ from padaudit.verification.explicit_form import runnable
 from padaudit.verification.inputs import InputSpec
 from padaudit.verification.keras_level import by_position, input_names, keras_specs
 from padaudit.verification.model_level import input_specs
-from padaudit.verification.runner import Job, run
+from padaudit.verification.runner import Array, Job, run
 
 if TYPE_CHECKING:
     from padaudit.rewriting.run import Loaded
@@ -59,7 +59,13 @@ def specs_of(model: Loaded, input_shapes: InputShapes) -> list[InputSpec]:
     return keras_specs(model)
 
 
-def run_model(model: Loaded, feeds: Sequence[Feed], scratch: Path, timeout: float) -> Ran:
+def run_model(
+    model: Loaded,
+    feeds: Sequence[Feed],
+    scratch: Path,
+    timeout: float,
+    memory_mb: int | None = None,
+) -> Ran:
     """Run a model: ONNX in onnxruntime, Keras in Keras (or, if that fails, translated).
 
     ONNX models run with their padding made explicit.
@@ -67,7 +73,7 @@ def run_model(model: Loaded, feeds: Sequence[Feed], scratch: Path, timeout: floa
     if model.document.path is None:
         raise UsageError("only models in files can be run")
     if model.document.format != "onnx":
-        return _run_keras(model, feeds, scratch, timeout)
+        return _run_keras(model, feeds, scratch, (timeout, memory_mb))
     scratch.mkdir(parents=True, exist_ok=True)
     # onnxruntime refuses some modes, and places the windows of others elsewhere than ONNX says.
     form = runnable(model, Path(tempfile.mkdtemp(dir=scratch)), timeout)
@@ -75,45 +81,54 @@ def run_model(model: Loaded, feeds: Sequence[Feed], scratch: Path, timeout: floa
         return Ran(None, form)
     implicit = any(site.implicit for site in form.model.sites)
     explicit = explicit_file(form.model, scratch) if implicit else None
-    ran = run_onnx(explicit or form.path, feeds, timeout)
+    ran = run_onnx(explicit or form.path, feeds, timeout, memory_mb)
     if ran.outputs is None and explicit is not None:
-        ran = run_onnx(form.path, feeds, timeout)
+        ran = run_onnx(form.path, feeds, timeout, memory_mb)
     return replace(ran, note=form.note)
 
 
-def run_onnx(model: Path | bytes, feeds: Sequence[Feed], timeout: float) -> Ran:
+def run_onnx(
+    model: Path | bytes, feeds: Sequence[Feed], timeout: float, memory_mb: int | None = None
+) -> Ran:
     """Run an ONNX model on all feeds, without graph optimisations."""
-    outcome = run([Job(model, tuple(feeds))], timeout=timeout)[0]
+    outcome = run([Job(model, tuple(feeds))], timeout=timeout, memory_mb=memory_mb)[0]
     if outcome.outputs is None:
         return Ran(None, outcome.error or "it does not run", outcome.runtime)
     return Ran(outcome.outputs, "", outcome.runtime)
 
 
-def _run_keras(model: Loaded, feeds: Sequence[Feed], scratch: Path, timeout: float) -> Ran:
+def _run_keras(
+    model: Loaded, feeds: Sequence[Feed], scratch: Path, limits: tuple[float, int | None]
+) -> Ran:
     package = missing_package()
     if package is not None:
         return Ran(None, f"{package} is not installed (pip install 'padaudit[keras]')")
     scratch.mkdir(exist_ok=True)
     arrays = [list(feed.values()) for feed in feeds]
     path = model.document.path or scratch
-    result = run_keras([path], arrays, scratch, timeout=timeout, translate=False)[0]
+    result = run_keras([path], arrays, scratch, timeout=limits[0], memory_mb=limits[1])[0]
     if result.outputs is not None:
         return Ran(result.outputs, "", result.runtime)
-    return _run_translated(model, feeds, scratch, timeout, result)
+    if result.stopped:
+        return Ran(None, result.error, result.runtime)
+    return _run_translated(model, arrays, scratch, limits, result)
 
 
 def _run_translated(
-    model: Loaded, feeds: Sequence[Feed], scratch: Path, timeout: float, refused: KerasRun
+    model: Loaded,
+    arrays: Sequence[Sequence[Array]],
+    scratch: Path,
+    limits: tuple[float, int | None],
+    refused: KerasRun,
 ) -> Ran:
     """Run the translation of a model that Keras itself does not run (TensorFlow on the CPU)."""
     from padaudit.rewriting.translate import runnable_translation
 
-    error = refused.errors[0] if refused.errors else "it does not run"
-    onnx = runnable_translation(model, scratch, timeout)
+    onnx = runnable_translation(model, scratch, *limits)
     if isinstance(onnx, str):
-        return Ran(None, error, refused.runtime)
-    ran = run_onnx(onnx, by_position(feeds, input_names(onnx)), timeout)
-    note = f"{error}; its translation was run"
+        return Ran(None, refused.error, refused.runtime)
+    ran = run_onnx(onnx, by_position(arrays, input_names(onnx)), *limits)
+    note = f"{refused.error}; its translation was run"
     return Ran(ran.outputs, ran.error, ran.runtime, note)
 
 

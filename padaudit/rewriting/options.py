@@ -53,7 +53,7 @@ class Options:
     trust_model : bool
         Whether Keras may run code that the model brings with it (tf-keras loads it).
     memory_mb : int or None
-        Memory of each run in onnxruntime, in MiB.
+        Memory of each run in onnxruntime or Keras, in MiB.
     explicit : bool
         Whether implicit padding is made explicit.
     modernize : bool

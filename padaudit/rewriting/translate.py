@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+import onnx
+
 from padaudit.errors import InputError, UsageError
 from padaudit.formats.keras.engine import (
     DEFAULT_OPSET,
@@ -18,26 +20,23 @@ from padaudit.formats.keras.engine import (
 )
 from padaudit.formats.keras.translation.marks import Layout
 from padaudit.formats.onnx.document import OnnxDocument, read_onnx
+from padaudit.formats.onnx.widen import widened
 from padaudit.formats.shape_options import InputShapes
 from padaudit.ir.dims import Open
 from padaudit.ir.site import Family
 from padaudit.rewriting.options import Options
 from padaudit.rewriting.output import publish, write_document
 from padaudit.rewriting.run import Loaded, RewriteResult, allows_writing, loaded, obstacles
-from padaudit.rewriting.translated import Settled, settle
-from padaudit.verification.evidence import Status, Verification
-from padaudit.verification.keras_level import (
-    Feeds,
-    keras_feeds,
-    prove_translation,
-    run_unmended,
-)
-from padaudit.verification.proof import join, with_scope
-from padaudit.verification.translation_level import prove_nodes
+from padaudit.rewriting.translated import settle
+from padaudit.verification.evidence import Status
+from padaudit.verification.keras_level import Feeds, keras_feeds, precision, run_unmended
+from padaudit.verification.translation_proof import TranslationProof
 
 _NEWEST_OPSET: Final = 18
 """The newest that tf2onnx writes; onnx's converter goes on from there."""
 _OLDEST_OPSET: Final = 9
+_BFLOAT16_OPSET: Final = 22
+"""The first whose convolutions and pools take bfloat16."""
 _IMAGE_RANKS: Final = (2, 3)
 _SUFFIXES: Final = {"keras-h5": ".h5", "keras-v3": ".keras"}
 _MENDED: Final = (
@@ -64,23 +63,27 @@ def rewrite_translated(
         If the opset is out of range.
     """
     require("writing ONNX from a Keras model", legacy=options.trust_model)
-    _check_opset(options.opset)
+    opset = _opset(model, options.opset)
     whole = options.verify not in ("none", "site")
     feeds = keras_feeds(model, options.inputs) if whole else []
     with tempfile.TemporaryDirectory(prefix="padaudit-") as name:
         scratch = Path(name)
-        how = _how(model, options)
+        how = _how(model, options, opset)
         values = [list(feed.values()) for feed in feeds]
         file = _loadable(model, source, scratch, options)
-        translation = translate_keras(file, values, scratch, how, options.timeout)
-        translated = loaded(_document(source, translation, options), InputShapes())
+        translation = translate_keras(
+            file, values, scratch, how, options.timeout, options.memory_mb
+        )
+        translated = loaded(_document(source, translation, options, opset), InputShapes())
         settled = settle(model, translated, translation.marks, options)
         aside = scratch / "settled.onnx"
         write_document(settled.applied.document, aside)
         mended = file.parent == scratch
         judge = _unmended(source, translation, feeds, scratch, options) if mended else None
-        judged = replace(translation, run=judge or translation.run)
-        verification = _prove(translated, judged, settled, aside, feeds, options, how.layout)
+        proof = TranslationProof(
+            model, file, translated, settled, translation.marks, aside, how.layout, options
+        )
+        verification = proof.verdict(judge or translation.run, feeds)
         if mended and judge is None and verification.status is Status.EQUIVALENT:
             verification = replace(verification, status=Status.UNVERIFIED, reason=_MENDED)
         written = write and allows_writing(verification, options)
@@ -117,8 +120,12 @@ def _unmended(
     return replace(translation.run, outputs=run.outputs, runtime=run.runtime)
 
 
-def runnable_translation(model: Loaded, folder: Path, timeout: float) -> Path | str:
+def runnable_translation(
+    model: Loaded, folder: Path, timeout: float, memory_mb: int | None = None
+) -> Path | str:
     """Return a Keras model as ONNX that onnxruntime runs rightly; or why there is none.
+
+    It has float32 in the place of bfloat16.
 
     Parameters
     ----------
@@ -128,11 +135,16 @@ def runnable_translation(model: Loaded, folder: Path, timeout: float) -> Path | 
         Where the translation is written; the caller removes it.
     timeout : float
         Seconds for the translation.
+    memory_mb : int, optional
+        MiB that its process may take.
     """
     path = model.document.path or folder
-    translation = translate_keras(path, [], folder, How(), timeout)
+    translation = translate_keras(path, [], folder, How(), timeout, memory_mb)
     if translation.onnx is None:
         return translation.error
+    if precision(model) == "bfloat16":
+        proto = onnx.load(translation.onnx)
+        onnx.save(widened(proto) or proto, translation.onnx)
     translated = loaded(read_onnx(translation.onnx), InputShapes())
     settled = settle(model, translated, translation.marks, Options("attrs"))
     target = folder / "explicit.onnx"
@@ -140,19 +152,34 @@ def runnable_translation(model: Loaded, folder: Path, timeout: float) -> Path | 
     return target
 
 
-def _check_opset(opset: int | None) -> None:
-    if opset is not None and opset < _OLDEST_OPSET:
+def _opset(model: Loaded, wanted: int | None) -> int:
+    """Return the opset of the output.
+
+    Raises
+    ------
+    UsageError
+        If what was asked for is too old.
+    """
+    narrow = precision(model) == "bfloat16"
+    if wanted is None:
+        return _BFLOAT16_OPSET if narrow else DEFAULT_OPSET
+    if wanted < _OLDEST_OPSET:
         raise UsageError(
-            f"--opset {opset}: Keras models are translated to {_OLDEST_OPSET} or newer"
+            f"--opset {wanted}: Keras models are translated to {_OLDEST_OPSET} or newer"
         )
+    if narrow and wanted < _BFLOAT16_OPSET:
+        raise UsageError(
+            f"--opset {wanted}: the model computes in bfloat16, which ONNX's convolutions and "
+            f"pools take from opset {_BFLOAT16_OPSET} on"
+        )
+    return wanted
 
 
-def _how(model: Loaded, options: Options) -> How:
+def _how(model: Loaded, options: Options, opset: int) -> How:
     return How(
-        min(options.opset or DEFAULT_OPSET, _NEWEST_OPSET),
+        min(opset, _NEWEST_OPSET),
         _shapes(model) if options.input_shapes else None,
         _layout(model, options.layout),
-        options.verify == "model",
         options.trust_model,
     )
 
@@ -178,8 +205,8 @@ def _layout(model: Loaded, wanted: str) -> Layout:
     return Layout(side, tuple(sorted(ranks)))
 
 
-def _document(source: Path, translation: Translation, options: Options) -> OnnxDocument:
-    """Return the translation at the opset that was asked for.
+def _document(source: Path, translation: Translation, options: Options, opset: int) -> OnnxDocument:
+    """Return the translation at an opset.
 
     Raises
     ------
@@ -189,35 +216,16 @@ def _document(source: Path, translation: Translation, options: Options) -> OnnxD
     if translation.onnx is None:
         raise InputError(source, translation.error, _way_out(translation, options))
     document = read_onnx(translation.onnx)
-    if (options.opset or 0) <= _NEWEST_OPSET:
+    if opset <= _NEWEST_OPSET:
         return document
     from padaudit.formats.onnx.convert import converted
 
-    return converted(document, options.opset)  # type: ignore[arg-type]
+    return converted(document, opset)
 
 
 def _way_out(translation: Translation, options: Options) -> str:
+    if translation.run.stopped:
+        return "raise the limit, or write a Keras file instead (no translation needed)"
     if not translation.loaded and not options.trust_model:
         return _TRUST if options.modernize else f"{_REPAIR}, or {_TRUST}"
     return "write a Keras file instead (no translation needed)"
-
-
-def _prove(
-    translated: Loaded,
-    translation: Translation,
-    settled: Settled,
-    aside: Path,
-    feeds: list[Feeds],
-    options: Options,
-    layout: Layout,
-) -> Verification:
-    if options.verify == "none":
-        return Verification(Status.UNVERIFIED, reason="no proof was asked for (--verify none)")
-    if settled.contradiction:
-        return Verification(Status.DIFFERENT, reason=settled.contradiction)
-    limits = options.timeout, options.memory_mb
-    levels = prove_nodes(translated, aside, settled, translation.marks, *limits)
-    if options.verify != "site":
-        levels += prove_translation(translation.run, aside, feeds, layout, *limits)
-    verdict = join(levels, obligatory="source" if options.verify == "model" else None)
-    return with_scope(verdict, options, settled.report)

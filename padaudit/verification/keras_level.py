@@ -1,17 +1,16 @@
-"""Levels 2 and 3 for Keras models: translated and run in onnxruntime, and in Keras itself."""
+"""Level 3 for Keras models: run whole, in Keras itself."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Final
 
 from padaudit.errors import UsageError
 from padaudit.formats.keras.engine import KerasRun, missing_package, run_keras
 from padaudit.formats.keras.modern import holds_no_code
-from padaudit.formats.keras.translation.marks import Layout
+from padaudit.formats.keras.precision import coarsest_type
 from padaudit.ir.dims import Open
 from padaudit.verification.compare import compare_arrays, merge
 from padaudit.verification.evidence import Evidence, Status, Verification
@@ -23,8 +22,9 @@ from padaudit.verification.model_level import (
     feeds_of,
     on_provider,
     same_feeds,
+    setup_of,
 )
-from padaudit.verification.runner import Array, Job, run
+from padaudit.verification.runner import Array
 from padaudit.verification.samples import own_feeds
 from padaudit.verification.telling import doubts
 
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 SOURCE_RTOL: Final = 1e-4
 """Relative to the largest magnitude of an output: two runtimes sum in different orders."""
 
-TRANSLATION_RTOL: Final = 1e-5
-"""The same for a translation of padaudit's own."""
 MODERN_RTOL: Final = 1e-5
 """The same between tf-keras and Keras 3, whose layers sum in different orders too."""
 
@@ -44,7 +42,7 @@ Feeds = dict[str, Array]
 
 
 def prove_keras_pair(model: Loaded, written: Path, scratch: Path, options: Options) -> Verification:
-    """Prove a rewritten Keras file: translated, in onnxruntime, and as it is, in Keras."""
+    """Prove a rewritten Keras file: both files run in Keras, or translated where Keras can't."""
     package = missing_package()
     if package is not None:
         reason = (
@@ -58,21 +56,62 @@ def prove_keras_pair(model: Loaded, written: Path, scratch: Path, options: Optio
         return Verification(Status.UNVERIFIED, reason=str(error))
     if options.modernize:
         return _modernized(model, written, feeds, scratch, options)
-    original, rewritten = run_keras(
-        [model.document.path or written, written],
-        [list(feed.values()) for feed in feeds],
-        scratch,
-        timeout=options.timeout,
-    )
-    from padaudit.verification.proof import EXACT, join
+    original, rewritten = _both(model.document.path or written, written, feeds, scratch, options)
+    if original.stopped:
+        return _does_not_run(original, "the original was not run whole")
+    if original.outputs is None:
+        return _translated_pair(model, written, feeds, scratch, options, original.error)
+    if rewritten.outputs is None:
+        return _does_not_run(rewritten, "Keras runs the original, but not the rewritten model")
+    return compare_sources(original, rewritten.outputs, Tolerance(), "Keras", feeds)
 
-    source = compare_sources(original, rewritten.outputs, EXACT, rewritten.runtime, "Keras")
-    translated = _as_onnx(original, rewritten, feeds, options)
-    if source.status is Status.EQUIVALENT and not translated.evidence:
-        # Keras itself has judged; what does not run here is tf2onnx's work.
-        reason = f"the translations were not compared: {translated.reason}"
-        translated = Verification(Status.UNVERIFIED, reason=reason)
-    return join([translated, source])
+
+def _both(
+    source: Path, written: Path, feeds: Sequence[Feeds], scratch: Path, options: Options
+) -> tuple[KerasRun, KerasRun]:
+    arrays = [list(feed.values()) for feed in feeds]
+    original, rewritten = run_keras(
+        [source, written], arrays, scratch, timeout=options.timeout, memory_mb=options.memory_mb
+    )
+    return original, rewritten
+
+
+def _does_not_run(run: KerasRun, what: str) -> Verification:
+    """Judge a result that does not run: a process that was stopped or died tells nothing of it."""
+    status = Status.UNVERIFIED if run.died else Status.DIFFERENT
+    return Verification(status, reason=f"{what}: {run.error}")
+
+
+def _translated_pair(
+    model: Loaded,
+    written: Path,
+    feeds: Sequence[Feeds],
+    scratch: Path,
+    options: Options,
+    why: str,
+) -> Verification:
+    """Compare the translations of both files, where Keras does not run the original."""
+    from padaudit.rewriting.run import load
+    from padaudit.rewriting.translate import runnable_translation
+
+    missed = f"the original was not run in Keras: {why}"
+    paths = []
+    for place, item in enumerate((model, load(written, options.input_shapes))):
+        folder = scratch / f"translated-{place}"
+        folder.mkdir()
+        path = runnable_translation(item, folder, options.timeout, options.memory_mb)
+        if isinstance(path, str):
+            reason = f"{missed}; nor was its translation: {path}"
+            return Verification(Status.UNVERIFIED, reason=reason)
+        paths.append(path)
+    original, rewritten = paths
+    _name_outputs_alike(original, rewritten)
+    arrays = [list(feed.values()) for feed in feeds]
+    fed = same_feeds(by_position(arrays, input_names(original)))
+    pair = ModelPair(original, rewritten)
+    exact = on_provider(Tolerance())
+    level = compare_models(pair, fed, exact, options.timeout, options.memory_mb)
+    return replace(level, not_covered=(*level.not_covered, missed))
 
 
 def _modernized(
@@ -80,17 +119,19 @@ def _modernized(
 ) -> Verification:
     """Compare the old file in the Keras that loads it with the mended one in Keras 3."""
     source = model.document.path or written
-    arrays = [list(feed.values()) for feed in feeds]
-    original, rewritten = run_keras(
-        [source, written], arrays, scratch, timeout=options.timeout, translate=False
-    )
+    original, rewritten = _both(source, written, feeds, scratch, options)
     if rewritten.outputs is None:
-        reason = f"Keras 3 does not load the result: {' '.join(rewritten.errors)}"
+        reason = f"Keras 3 does not run the result: {rewritten.error}"
         return Verification(Status.UNVERIFIED, reason=reason)
     if original.outputs is None:
         original = run_unmended(source, feeds, scratch, options) or original
-    tolerance = Tolerance(MODERN_RTOL, scaled=True)
-    return compare_sources(original, rewritten.outputs, tolerance, rewritten.runtime, "Keras 3")
+    tolerance = Tolerance(MODERN_RTOL, scaled=True).for_type(precision(model))
+    return compare_sources(original, rewritten.outputs, tolerance, "Keras 3", feeds)
+
+
+def precision(model: Loaded) -> str | None:
+    """Return the coarsest type that a Keras model computes in; None for float32."""
+    return coarsest_type(model.document.config)  # type: ignore[attr-defined]
 
 
 def run_unmended(
@@ -119,9 +160,8 @@ def run_unmended(
     folder = scratch / "legacy"
     folder.mkdir()
     arrays = [list(feed.values()) for feed in feeds]
-    return run_keras(
-        [source], arrays, folder, timeout=options.timeout, translate=False, legacy=True
-    )[0]
+    limits: Any = {"timeout": options.timeout, "memory_mb": options.memory_mb}
+    return run_keras([source], arrays, folder, legacy=True, **limits)[0]
 
 
 def keras_feeds(model: Loaded, inputs: Path | None = None) -> list[Feeds]:
@@ -163,15 +203,28 @@ def keras_specs(model: Loaded) -> list[InputSpec]:
 
 def compare_sources(
     original: KerasRun,
-    results: Sequence[Sequence[Array]] | None,
+    results: Sequence[Sequence[Array]],
     tolerance: Tolerance,
-    runtime: str,
     what: str,
+    feeds: Sequence[Feeds],
 ) -> Verification:
-    """Level 3: what the original computes in Keras against results of the rewritten model."""
-    if original.outputs is None or results is None:
-        error = original.errors[0] if original.errors else "the rewritten model does not run"
-        reason = f"the original was not run whole: {error}"
+    """Level 3: what the original computes in Keras against results of the rewritten model.
+
+    Parameters
+    ----------
+    original : KerasRun
+        What Keras made of the original.
+    results : sequence of sequence of ndarray
+        Per set of inputs, the outputs of the rewritten model.
+    tolerance : Tolerance
+        How far apart they may be.
+    what : str
+        What ran the rewritten model.
+    feeds : sequence of Feeds
+        The inputs.
+    """
+    if original.outputs is None:
+        reason = f"the original was not run whole: {original.error}"
         return Verification(Status.UNVERIFIED, reason=reason)
     found = [
         compare_arrays(b, a, *tolerance.bounds(a))
@@ -181,11 +234,12 @@ def compare_sources(
     total = merge(found)
     evidence = Evidence(
         "source",
-        runtime,
+        original.runtime if what.startswith("Keras") else f"{original.runtime} and {what}",
         total.max_abs,
         total.max_ulp,
         {"inputs": len(original.outputs), "outputs": len(original.outputs[0])},
         f"the original in {original.runtime} against the rewritten model in {what}, {tolerance}",
+        setup_of(feeds, tolerance),
     )
     if total.equal:
         missed = doubts(original.outputs, tolerance)
@@ -194,95 +248,9 @@ def compare_sources(
     return Verification(Status.DIFFERENT, (evidence,), None, reason)
 
 
-def prove_translation(
-    run: KerasRun,
-    aside: Path,
-    feeds: Sequence[Feeds],
-    layout: Layout,
-    timeout: float,
-    memory_mb: int | None = None,
-) -> list[Verification]:
-    """Prove an ONNX model against the Keras model it was translated from.
-
-    Parameters
-    ----------
-    run : KerasRun
-        What Keras computed, and what tf2onnx alone made of the model if it was asked to.
-    aside : Path
-        The ONNX model.
-    feeds : sequence of Feeds
-        What Keras was run on.
-    layout : Layout
-        Which inputs and outputs have their channels moved in the ONNX model.
-    timeout : float
-        Seconds for one run.
-    memory_mb : int, optional
-        Memory of a run, in MiB.
-    """
-    given = [[_moved(value, layout) for value in feed.values()] for feed in feeds]
-    results, runtime = _run_onnx(aside, given, timeout, memory_mb)
-    if isinstance(results, str):
-        reason = f"the output does not run: {results}"
-        return [Verification(Status.DIFFERENT, reason=reason)]
-    back = [[_moved(value, layout.inverse()) for value in values] for values in results]
-    tolerance = on_provider(Tolerance(TRANSLATION_RTOL, scaled=True))
-    levels = [compare_sources(run, back, tolerance, runtime, "onnxruntime")]
-    if run.onnx is not None:
-        plain_feeds = [list(feed.values()) for feed in feeds]
-        plain, runtime = _run_onnx(run.onnx, plain_feeds, timeout, memory_mb)
-        levels.append(_against_plain(plain, back, tolerance, runtime))
-    return levels
-
-
-def _run_onnx(
-    model: Path, feeds: Sequence[Sequence[Array]], timeout: float, memory_mb: int | None
-) -> tuple[list[list[Array]] | str, str]:
-    """Run an ONNX model on inputs by position.
-
-    Return its outputs, or why it does not run; and what ran it.
-    """
-    names = input_names(model)
-    jobs = tuple(dict(zip(names, feed, strict=True)) for feed in feeds)
-    outcome = run([Job(model, jobs)], timeout=timeout, memory_mb=memory_mb)[0]
-    if outcome.outputs is None:
-        return outcome.error or "it does not run", outcome.runtime
-    return [list(values) for values in outcome.outputs], outcome.runtime
-
-
-def _moved(value: Array, layout: Layout) -> Array:
-    order = layout.order(value.ndim)
-    return value if order is None else np.ascontiguousarray(value.transpose(order))
-
-
-def _against_plain(
-    plain: list[list[Array]] | str,
-    results: list[list[Array]],
-    tolerance: Tolerance,
-    runtime: str,
-) -> Verification:
-    """Compare with what tf2onnx alone makes of the model, where that runs."""
-    if isinstance(plain, str):
-        reason = f"what tf2onnx alone makes of the model does not run: {plain}"
-        return Verification(Status.UNVERIFIED, reason=reason)
-    total = merge(
-        [
-            compare_arrays(b, a, *tolerance.bounds(a))
-            for pair in zip(plain, results, strict=True)
-            for a, b in zip(*pair, strict=True)
-        ]
-    )
-    detail = f"what tf2onnx alone makes of the model against the output, {tolerance}"
-    counts = {"inputs": len(plain), "outputs": len(plain[0])}
-    evidence = Evidence("model", runtime, total.max_abs, total.max_ulp, counts, detail)
-    if total.equal:
-        return Verification(Status.EQUIVALENT, (evidence,))
-    reason = f"the output differs from what tf2onnx alone makes of the model: {total.reason}"
-    return Verification(Status.UNVERIFIED, (evidence,), None, reason)
-
-
-def by_position(feeds: Sequence[Feeds], names: Sequence[str]) -> list[Feeds]:
-    """Return feeds under the input names of a translated model."""
-    return [dict(zip(names, feed.values(), strict=True)) for feed in feeds]
+def by_position(feeds: Sequence[Sequence[Array]], names: Sequence[str]) -> tuple[Feeds, ...]:
+    """Return arrays under the input names of a translated model."""
+    return tuple(dict(zip(names, feed, strict=True)) for feed in feeds)
 
 
 def input_names(model: Path) -> list[str]:
@@ -290,23 +258,6 @@ def input_names(model: Path) -> list[str]:
     import onnx
 
     return [value.name for value in onnx.load(model, load_external_data=False).graph.input]
-
-
-def _as_onnx(
-    original: KerasRun, rewritten: KerasRun, feeds: Sequence[Feeds], options: Options
-) -> Verification:
-    if original.onnx is None or rewritten.onnx is None:
-        lost = original.onnx is None
-        what, failed = ("the original", original) if lost else ("the rewritten model", rewritten)
-        error = failed.errors[0] if failed.errors else "there is no translation"
-        return Verification(Status.UNVERIFIED, reason=f"{what} was not run whole: {error}")
-    from padaudit.verification.proof import EXACT
-
-    names = input_names(original.onnx)
-    _name_outputs_alike(original.onnx, rewritten.onnx)
-    pair = ModelPair(original.onnx, rewritten.onnx)
-    fed = same_feeds(by_position(feeds, names))
-    return compare_models(pair, fed, on_provider(EXACT), options.timeout, options.memory_mb)
 
 
 def _name_outputs_alike(original: Path, rewritten: Path) -> None:

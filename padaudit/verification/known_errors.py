@@ -1,6 +1,6 @@
-"""Where onnxruntime is known not to compute what an operator means, and can't be the judge.
+"""Where a runtime is known not to compute what an operator means, and can't be the judge.
 
-Measured with onnxruntime 1.32 (CPU).
+Measured with onnxruntime 1.32 and TensorFlow 2.21 (CPU).
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ _AUTO_PADDED: Final = frozenset({Padding.SAME_UPPER, Padding.SAME_LOWER})
 _POOLS: Final = frozenset({Family.MAX_POOL, Family.AVG_POOL, Family.LP_POOL})
 _CONVOLUTIONS: Final = frozenset({Family.CONV, Family.TRANSPOSED_CONV})
 _MISPLACED_FROM: Final = -3
+_VOLUME: Final = 3
+_LATE_FROM: Final = -2
 
 
 def onnxruntime_errs(site: PaddingSite) -> str | None:
@@ -91,6 +93,20 @@ def _fits_one_more(size: Dim, kernel: int, stride: int, dilation: int) -> bool:
         return stride > 1
     text = window_output(size, kernel, stride, dilation, (0, 0))
     return max(ceil_outputs(size, kernel, stride, dilation, (0, 0))) > text
+
+
+def tensorflow_starts_late(site: PaddingSite) -> bool:
+    """Tell whether TensorFlow on a CPU starts the windows of a Keras layer after the first element.
+
+    3-D convolutions and pools that fall 2 or more elements short of the input on an axis
+    begin half of that too late.
+    """
+    window = site.window
+    if window is None or window.rank != _VOLUME or site.padding is not Padding.SAME_UPPER:
+        return False
+    if site.family is Family.TRANSPOSED_CONV:
+        return False
+    return any(overhang <= _LATE_FROM for overhang in _overhangs(site, window))
 
 
 def _overhangs(site: PaddingSite, window: Window) -> Iterator[int]:

@@ -71,7 +71,7 @@ def locate(
     """
     inside = []
     for form, values in zip(forms, feed, strict=True):
-        found = _in_onnx(form, values, limits.timeout)
+        found = _in_onnx(form, values, limits)
         if isinstance(found, str):
             return Located(None, f"the first differing operator was not looked for: {found}")
         inside.append(found)
@@ -107,7 +107,7 @@ def _pairs(models: tuple[Loaded, Loaded]) -> list[tuple[Unit, Unit]]:
     return sorted([*alignment.pairs, *named], key=lambda pair: pair[0].position)
 
 
-def _in_onnx(form: Runnable, feed: Feed, timeout: float) -> _InOnnx | str:
+def _in_onnx(form: Runnable, feed: Feed, limits: Limits) -> _InOnnx | str:
     model = form.model
     if model.document.format == "onnx":
         return _InOnnx(model, feed, {site.id: site for site in model.sites})
@@ -119,7 +119,7 @@ def _in_onnx(form: Runnable, feed: Feed, timeout: float) -> _InOnnx | str:
         return f"{package} is not installed"
     folder = form.scratch / "translated"
     folder.mkdir()
-    path = runnable_translation(model, folder, timeout)
+    path = runnable_translation(model, folder, limits.timeout, limits.memory_mb)
     if isinstance(path, str):
         return path
     translated = load(path, InputShapes())

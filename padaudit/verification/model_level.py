@@ -16,7 +16,14 @@ from padaudit.formats.shape_options import InputShapes
 from padaudit.ir.dims import Open
 from padaudit.verification.compare import Difference, compare_arrays, merge
 from padaudit.verification.evidence import Evidence, Status, Verification
-from padaudit.verification.inputs import InputSpec, NoValuesError, Sizes, generate, open_sizes
+from padaudit.verification.inputs import (
+    InputSpec,
+    NoValuesError,
+    Sizes,
+    element_type,
+    generate,
+    open_sizes,
+)
 from padaudit.verification.providers import CPU, in_use
 from padaudit.verification.runner import Array, Job, RunOutcome, run
 from padaudit.verification.telling import doubts
@@ -57,6 +64,12 @@ class Tolerance:
         scale = float(np.nan_to_num(np.abs(reference.astype(np.float64))).max())
         rtol = max(self.rtol, _ROUNDINGS * _eps(reference.dtype))
         return 0.0, self.atol + rtol * scale
+
+    def for_type(self, name: str | None) -> Tolerance:
+        """Return a scaled tolerance that allows for layers computing in a type (None: float32)."""
+        if name is None:
+            return self
+        return replace(self, rtol=max(self.rtol, _ROUNDINGS * _eps(element_type(name))))
 
     def __str__(self) -> str:
         if self.rtol == self.atol == 0.0:

@@ -228,7 +228,8 @@ class _Comparison:
         model, form = self.models[side], self.forms[side]
         if model.document.format != "onnx":
             given = [dict(feed) for feed in feeds]
-            ran = run_model(model, given, form.scratch, self.limits.timeout)
+            limits = self.limits.timeout, self.limits.memory_mb
+            ran = run_model(model, given, form.scratch, *limits)
             if ran.outputs is None:
                 return Run([None] * len(feeds), ran.runtime, ran.error)
             return Run([tuple(values) for values in ran.outputs], ran.runtime)

@@ -68,15 +68,18 @@ def prove_rewrite(model: Loaded, written: Path, plan: Plan, options: Options) ->
         levels.append(prove_site_level(model, rewritten, plan, options.timeout, options.memory_mb))
     if options.verify != "site" and levels[-1].status is not Status.DIFFERENT:
         levels.append(_whole_model(model, written, plan, options))
-    return with_scope(join(levels, obligatory=_obligatory(options)), options, plan)
+    obligatory = _obligatory(options, model.document.format == "onnx")
+    return with_scope(join(levels, *obligatory), options, plan)
 
 
-def _obligatory(options: Options) -> str | None:
-    """Return the level without which nothing is proven."""
+def _obligatory(options: Options, onnx: bool) -> tuple[str, ...]:
+    """Return the levels without one of which nothing is proven."""
     if options.modernize:
         # No operator alone tells whether Keras 3 loads the file.
-        return "source"
-    return "model" if options.verify == "model" else None
+        return ("source",)
+    if options.verify != "model":
+        return ()
+    return ("model",) if onnx else ("source", "model")
 
 
 def prove_definition(model: Loaded, rewritten: Loaded, plan: Plan) -> Verification:
@@ -156,11 +159,12 @@ def with_scope(verification: Verification, options: Options, plan: Plan) -> Veri
     return replace(verification, not_covered=(*verification.not_covered, missed))
 
 
-def join(levels: Sequence[Verification], obligatory: str | None = None) -> Verification:
+def join(levels: Sequence[Verification], *obligatory: str) -> Verification:
     """Join the verdicts of levels.
 
     A difference at any level decides. What could not be run is listed, and makes the
-    whole unverified only if it was obligatory or nothing but the definition was checked.
+    whole unverified only if none of the obligatory ones was, or nothing but the definition
+    was checked.
     """
     evidence = tuple(item for level in levels for item in level.evidence)
     missed = tuple(dict.fromkeys(_missed(levels)))
@@ -168,8 +172,8 @@ def join(levels: Sequence[Verification], obligatory: str | None = None) -> Verif
         if level.status is Status.DIFFERENT:
             return replace(level, evidence=evidence, not_covered=missed)
     proven = {item.level for item in evidence}
-    if obligatory and obligatory not in proven:
-        reason = missed[0] if missed else f"the {obligatory} level could not be run"
+    if obligatory and proven.isdisjoint(obligatory):
+        reason = missed[0] if missed else f"the {obligatory[0]} level could not be run"
         return Verification(Status.UNVERIFIED, evidence, None, reason, missed)
     if not proven - {"definition"}:
         reason = missed[0] if missed else "nothing could be run"

@@ -35,7 +35,7 @@ def outputs_of(model: Any, arrays: Sequence[Array]) -> list[Array]:
 
 
 def one_line(error: BaseException) -> str:
-    """Return an error as one short line.
+    """Return an error as one short line, without the colours of a terminal.
 
     >>> one_line(ValueError("no  such layer"))
     'ValueError: no such layer'

@@ -13,6 +13,7 @@ import msgspec
 from padaudit.errors import MissingDependencyError
 from padaudit.formats.keras.translation.marks import Layout, Mark, Marks
 from padaudit.formats.keras.worker import (
+    DIED,
     TASK_FILE,
     Task,
     TaskFile,
@@ -21,7 +22,7 @@ from padaudit.formats.keras.worker import (
     outputs_file,
     result_file,
 )
-from padaudit.subprocesses import run_module
+from padaudit.subprocesses import STOPPED, run_module
 from padaudit.verification.runner import Array
 from padaudit.verification.worker import load_arrays, save_arrays, write_record
 
@@ -36,18 +37,21 @@ class KerasRun:
     ----------
     runtime : str
         Versions of Keras and TensorFlow.
-    onnx : Path or None
-        What tf2onnx alone made of it; None if it was not asked for or failed.
     outputs : tuple of tuple of ndarray, or None
-        Per feed, the outputs.
-    errors : tuple of str
-        What failed of these, one clause each.
+        Per feed, the outputs; None if it was not run.
+    error : str
+        Why it was not, one clause; empty if it was not asked for.
+    died : bool
+        Whether its process died, or was stopped.
+    stopped : bool
+        Whether it was stopped: it reached a limit.
     """
 
     runtime: str
-    onnx: Path | None
     outputs: tuple[tuple[Array, ...], ...] | None
-    errors: tuple[str, ...]
+    error: str = ""
+    died: bool = False
+    stopped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +91,6 @@ class How:
         Shapes to translate for, one per input; the model's own if None.
     layout : Layout
         Which inputs and outputs have their channels moved.
-    plainly : bool
-        Whether to let tf2onnx translate it alone, too.
     legacy : bool
         Whether tf-keras loads it, which may run code of the model.
     """
@@ -96,7 +98,6 @@ class How:
     opset: int = DEFAULT_OPSET
     input_shapes: list[list[int | None]] | None = None
     layout: Layout = field(default_factory=Layout)
-    plainly: bool = False
     legacy: bool = False
 
 
@@ -119,11 +120,11 @@ def run_keras(
     folder: Path,
     *,
     timeout: float,
-    predict: bool = True,
-    translate: bool = True,
+    memory_mb: int | None = None,
     legacy: bool = False,
+    as_documented: bool = False,
 ) -> list[KerasRun]:
-    """Run Keras models, and let tf2onnx translate them.
+    """Run Keras models.
 
     Parameters
     ----------
@@ -132,23 +133,20 @@ def run_keras(
     feeds : sequence of sequence of ndarray
         Sets of inputs, in the order of the models' inputs.
     folder : Path
-        Where the translations are written; the caller removes it.
+        For the files of the process; the caller removes it.
     timeout : float
         Seconds for all of it.
-    predict : bool
-        Whether to run the models on the feeds.
-    translate : bool
-        Whether to translate them.
+    memory_mb : int, optional
+        MiB that the process may take.
     legacy : bool
         Whether tf-keras loads them, which runs the code that a model brings with it.
+    as_documented : bool
+        Whether TensorFlow's windows start where it documents, also over volumes on a CPU.
     """
-    onnx = [str(folder / f"translated-{index}.onnx") for index in range(len(models))]
-    tasks = [
-        Task(str(model.resolve()), target if translate else None, None, predict)
-        for model, target in zip(models, onnx, strict=True)
-    ]
-    file = TaskFile(tasks, _save(feeds, folder), DEFAULT_OPSET, legacy=legacy)
-    ending = _run(file, folder, timeout)
+    tasks = [Task(str(model.resolve())) for model in models]
+    names = _save(feeds, folder)
+    file = TaskFile(tasks, names, DEFAULT_OPSET, legacy=legacy, as_documented=as_documented)
+    ending = _run(file, folder, timeout, memory_mb)
     return [_collect(folder, index, file, ending) for index in range(len(tasks))]
 
 
@@ -158,6 +156,7 @@ def translate_keras(
     folder: Path,
     how: How,
     timeout: float,
+    memory_mb: int | None = None,
 ) -> Translation:
     """Translate a Keras model to ONNX with its padded operators marked, and run it.
 
@@ -173,17 +172,20 @@ def translate_keras(
         How to translate it.
     timeout : float
         Seconds for all of it.
+    memory_mb : int, optional
+        MiB that the process may take.
     """
     marked = folder / "marked.onnx"
-    plain = str(folder / "plain.onnx") if how.plainly else None
-    task = Task(str(model.resolve()), plain, str(marked), bool(feeds))
+    task = Task(str(model.resolve()), str(marked), bool(feeds))
     names = _save(feeds, folder)
     file = TaskFile([task], names, how.opset, how.input_shapes, how.layout, how.legacy)
-    ending = _run(file, folder, timeout)
+    ending = _run(file, folder, timeout, memory_mb)
     run = _collect(folder, 0, file, ending)
     result = _result(folder, 0)
-    if result is None or result.load_error is not None:
-        return Translation(run, None, (), run.errors[0], loaded=False)
+    if result is None:
+        return Translation(run, None, (), run.error)
+    if result.load_error is not None:
+        return Translation(run, None, (), run.error, loaded=False)
     if result.marked_error is not None:
         return Translation(run, None, (), f"it can't be translated: {result.marked_error}")
     marks = msgspec.json.decode(marks_file(folder, 0).read_bytes(), type=Marks).marks
@@ -197,9 +199,9 @@ def _save(feeds: Sequence[Sequence[Array]], folder: Path) -> list[str]:
     return names
 
 
-def _run(file: TaskFile, folder: Path, timeout: float) -> str:
+def _run(file: TaskFile, folder: Path, timeout: float, memory_mb: int | None) -> str:
     write_record(folder / TASK_FILE, file)
-    return run_module("padaudit.formats.keras.worker", folder, timeout)
+    return run_module("padaudit.formats.keras.worker", folder, timeout, memory_mb)
 
 
 def _result(folder: Path, index: int) -> TaskResult | None:
@@ -210,18 +212,18 @@ def _result(folder: Path, index: int) -> TaskResult | None:
 def _collect(folder: Path, index: int, file: TaskFile, ending: str) -> KerasRun:
     result, task = _result(folder, index), file.tasks[index]
     name = "tf-keras" if file.legacy else "Keras"
+    stopped = ending.startswith(STOPPED)
     if result is None:
-        return KerasRun(name, None, None, (f"the {name} process {ending}",))
+        return KerasRun(name, None, f"the {name} process {ending}", True, stopped)
     if result.load_error is not None:
-        return KerasRun(result.runtime, None, None, (f"{name} can't load it: {result.load_error}",))
-    errors = []
-    if result.plain_error:
-        errors.append(f"tf2onnx can't translate it: {result.plain_error}")
+        return KerasRun(result.runtime, None, f"{name} can't load it: {result.load_error}")
+    if result.predict_error == DIED:
+        error = f"the {name} process {ending}, while it ran the model"
+        return KerasRun(result.runtime, None, error, True, stopped)
     if result.predict_error:
-        errors.append(f"{name} can't run it: {result.predict_error}")
-    onnx = None if result.plain_error or not task.plain else Path(task.plain)
-    outputs = None
-    if task.predict and not result.predict_error:
-        count = len(file.feeds)
-        outputs = tuple(load_arrays(outputs_file(folder, index, n)) for n in range(count))
-    return KerasRun(result.runtime, onnx, outputs, tuple(errors))
+        return KerasRun(result.runtime, None, f"{name} can't run it: {result.predict_error}")
+    if not task.predict:
+        return KerasRun(result.runtime, None)
+    count = len(file.feeds)
+    outputs = tuple(load_arrays(outputs_file(folder, index, n)) for n in range(count))
+    return KerasRun(result.runtime, outputs)

@@ -1,13 +1,13 @@
 """The process that runs Keras: ``python -m padaudit.formats.keras.worker FOLDER``.
 
-It loads models in Keras's safe mode, runs them, and translates them to ONNX with tf2onnx.
+It loads models in Keras's safe mode, runs them, and translates them to ONNX.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from contextlib import nullcontext
+from contextlib import ExitStack
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
@@ -20,7 +20,8 @@ from padaudit.formats.keras.translation.marks import Layout, Marks
 from padaudit.verification.worker import load_arrays, save_arrays, write_record
 
 TASK_FILE: Final = "tasks.json"
-_DIED: Final = "the process ended while Keras ran the model"
+DIED: Final = "died"
+"""The error of a run that has begun and not ended: the process may die of it."""
 
 
 class Task(msgspec.Struct, frozen=True):
@@ -30,8 +31,6 @@ class Task(msgspec.Struct, frozen=True):
     ----------
     model : str
         The Keras file.
-    plain : str or None
-        Where to write what tf2onnx alone makes of it.
     marked : str or None
         Where to write its translation with marks (see `padaudit.formats.keras.translation.export`).
     predict : bool
@@ -39,7 +38,6 @@ class Task(msgspec.Struct, frozen=True):
     """
 
     model: str
-    plain: str | None = None
     marked: str | None = None
     predict: bool = True
 
@@ -61,6 +59,9 @@ class TaskFile(msgspec.Struct, frozen=True):
         Which inputs and outputs of marked translations have their channels moved.
     legacy : bool
         Whether models are loaded by tf-keras, which may run code of theirs.
+    as_documented : bool
+        Whether TensorFlow's windows start where it documents (see
+        `padaudit.formats.keras.translation.volumes`).
     """
 
     tasks: list[Task]
@@ -69,6 +70,7 @@ class TaskFile(msgspec.Struct, frozen=True):
     input_shapes: list[list[int | None]] | None = None
     layout: Layout = Layout()
     legacy: bool = False
+    as_documented: bool = False
 
 
 class TaskResult(msgspec.Struct, frozen=True):
@@ -76,7 +78,6 @@ class TaskResult(msgspec.Struct, frozen=True):
 
     runtime: str = ""
     load_error: str | None = None
-    plain_error: str | None = None
     marked_error: str | None = None
     predict_error: str | None = None
 
@@ -117,11 +118,10 @@ def _carry_out(folder: Path, index: int, task: Task, file: TaskFile) -> None:
         write_record(record, TaskResult(runtime, load_error=one_line(error)))
         return
     marked = _attempt(_translate, model, folder, index, task.marked, file) if task.marked else None
-    plain = _attempt(_translate_plainly, model, task.plain, file) if task.plain else None
     if task.predict:
-        write_record(record, TaskResult(runtime, None, plain, marked, _DIED))
+        write_record(record, TaskResult(runtime, None, marked, DIED))
     predicted = _attempt(_predict, model, folder, index, file) if task.predict else None
-    write_record(record, TaskResult(runtime, None, plain, marked, predicted))
+    write_record(record, TaskResult(runtime, None, marked, predicted))
 
 
 def _runtime(legacy: bool) -> tuple[Any, str]:
@@ -175,8 +175,13 @@ def _predict(model: Any, folder: Path, index: int, file: TaskFile) -> None:
 
     from padaudit.formats.keras.translation.channels import channels_first_on_cpu
     from padaudit.formats.keras.translation.export import packed
+    from padaudit.formats.keras.translation.volumes import windows_from_the_start
 
-    with nullcontext() if file.legacy else channels_first_on_cpu():
+    with ExitStack() as stack:
+        if file.as_documented:
+            stack.enter_context(windows_from_the_start())
+        if not file.legacy:
+            stack.enter_context(channels_first_on_cpu())
         for number, feed in enumerate(file.feeds):
             arrays = list(load_arrays(folder / feed))
             outputs = model(packed(model, arrays), training=False)
@@ -190,25 +195,6 @@ def _translate(model: Any, folder: Path, index: int, target: str, file: TaskFile
     proto, marks = export(model, file.opset, file.input_shapes, file.layout, file.legacy)
     Path(target).write_bytes(proto.SerializeToString(deterministic=True))
     write_record(marks_file(folder, index), Marks(marks))
-
-
-def _translate_plainly(model: Any, target: str, file: TaskFile) -> None:
-    import tensorflow
-    import tf2onnx
-
-    if not file.legacy and type(model).__name__ == "Sequential":
-        import keras
-
-        # tf2onnx asks for the outputs by names that a Sequential of Keras 3 does not have.
-        model = keras.Model(model.inputs, model.outputs, name=model.name)
-    signature = None
-    if file.input_shapes is not None:
-        signature = [
-            tensorflow.TensorSpec(shape, tensor.dtype, name=tensor.name)
-            for shape, tensor in zip(file.input_shapes, model.inputs, strict=True)
-        ]
-    proto, _ = tf2onnx.convert.from_keras(model, input_signature=signature, opset=file.opset)
-    Path(target).write_bytes(proto.SerializeToString(deterministic=True))
 
 
 if __name__ == "__main__":

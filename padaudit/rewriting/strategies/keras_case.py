@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from padaudit.formats.keras.container import KerasDocument
 from padaudit.formats.keras.edit import record_at
@@ -14,9 +14,9 @@ from padaudit.formats.keras.places import Place, in_graph
 from padaudit.formats.keras.records import Record, custom, time_distributed
 from padaudit.formats.keras.shapes.wrappers import WRAPPERS
 from padaudit.formats.keras.signs import Signs
-from padaudit.ir.dims import Dim
-from padaudit.ir.site import Padding, PaddingSite
-from padaudit.padding.amounts import AxisPads, effective_kernel, same_overhang
+from padaudit.ir.site import PaddingSite
+from padaudit.padding.amounts import AxisPads
+from padaudit.verification.known_errors import tensorflow_starts_late
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,34 +129,13 @@ def not_kerass_own(case: KerasCase) -> str | None:
 
 
 def start_disputed(case: KerasCase) -> str | None:
-    """Return why it can't be told where a layer's windows begin, or None if it can.
-
-    Measured with TensorFlow 2.21: on CPU, 3-D convolutions and pools that fall 2 or more
-    elements short of the input on an axis begin half of that too late.
-    """
-    site, window = case.site, case.site.window
-    if window is None or window.rank != _VOLUME or site.padding is not Padding.SAME_UPPER:
-        return None
-    axes = zip(window.kernel_shape, window.strides, window.dilations, strict=True)
-    short = min(_overhang(*pair) for pair in zip(site.input_size, axes, strict=True))
-    if short > _LATE_FROM:
+    """Return why it can't be told where a layer's windows begin, or None if it can."""
+    if not tensorflow_starts_late(case.site):
         return None
     return (
         "its windows leave out the end of an axis, where TensorFlow on CPU begins them later "
         "than it does on GPU and than other backends do, so that it can't be told what is meant"
     )
-
-
-_VOLUME: Final = 3
-_LATE_FROM: Final = -2
-
-
-def _overhang(size: Dim, axis: tuple[int, int, int]) -> int:
-    """Return how far windows reach over an input; for an open size, over the worst one."""
-    kernel, stride, dilation = axis
-    if isinstance(size, int):
-        return same_overhang(size, kernel, stride, dilation)
-    return effective_kernel(kernel, dilation) - stride
 
 
 def amounts_missing(case: KerasCase) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from padaudit.formats.keras.translation.fold import fold_constants
@@ -10,6 +11,7 @@ from padaudit.formats.keras.translation.functions import TOKEN
 from padaudit.formats.keras.translation.legacy import traced_legacy
 from padaudit.formats.keras.translation.marks import DOMAIN, OPERATOR, Layout, Mark
 from padaudit.formats.keras.translation.operators import HANDLERS
+from padaudit.formats.keras.translation.replacing import replaced
 from padaudit.formats.keras.translation.tracer import Shapes, Tracer
 from padaudit.formats.keras.translation.tracing import traced
 
@@ -54,7 +56,7 @@ def export(
         if token.startswith(TOKEN):
             _keep(context, node, tracer, int(token.removeprefix(TOKEN)))
 
-    with traced_legacy(tracer) if legacy else traced(tracer):
+    with _bfloat16_kept(), traced_legacy(tracer) if legacy else traced(tracer):
         proto, _ = tf2onnx.convert.from_keras(
             _traceable(model, layout, tracer),
             input_signature=_signature(model, shapes, layout),
@@ -71,6 +73,26 @@ def export(
     _rename(proto.graph, [str(tensor.name) for tensor in _inputs(model)], _output_names(model))
     proto.graph.name = str(model.name)
     return proto, tuple(tracer.marks)
+
+
+@contextmanager
+def _bfloat16_kept() -> Iterator[None]:
+    """Let tf2onnx translate bfloat16 as that: it writes float16 for it, beside bfloat16 weights."""
+    import ml_dtypes
+    import onnx
+    from tensorflow.core.framework import types_pb2
+    from tf2onnx import tf_utils, utils
+
+    here = onnx.TensorProto.BFLOAT16
+    there = types_pb2.DT_BFLOAT16
+    types = {**tf_utils.TF_TO_ONNX_DTYPE, there: here}
+    with (
+        replaced(tf_utils, "TF_TO_ONNX_DTYPE", types),
+        replaced(
+            utils, "ONNX_TO_NUMPY_DTYPE", {**utils.ONNX_TO_NUMPY_DTYPE, here: ml_dtypes.bfloat16}
+        ),
+    ):
+        yield
 
 
 def _signature(
