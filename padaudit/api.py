@@ -15,6 +15,7 @@ from padaudit.errors import UsageError
 from padaudit.formats.assumptions import Assumed, Assumptions, parse_assumed
 from padaudit.formats.detect import read_document
 from padaudit.formats.document import Document
+from padaudit.formats.keras.ask import ENGINES, KERAS, require_trust
 from padaudit.formats.shape_options import InputShapes, ShapeOption
 from padaudit.rewriting.apply import apply_plan
 from padaudit.rewriting.options import Options
@@ -47,9 +48,9 @@ class RewriteKeywords(TypedDict, total=False):
     architecture: Path | None
     layout: str
     trust_model: bool
+    memory_mb: int | None
     explicit: bool
     modernize: bool
-    memory_mb: int | None
     inputs: Path | None
     provider: str | None
 
@@ -85,13 +86,16 @@ def check(
     *,
     architecture: AnyPath | None = None,
     assume: Assumes = None,
+    engine: str = "padaudit",
+    trust_model: bool = False,
+    timeout: float = 600.0,
 ) -> ModelReport:
     """Audit the padding of a model.
 
     Parameters
     ----------
     model : path, keras.Model or onnx.ModelProto
-        What to audit; nothing of it is run.
+        What to audit; nothing of it is run, but by ``engine="keras"``.
     input_shapes : tuple or dict, optional
         Shape of the only input, or shapes by input name, batch axis first.
     architecture : path, optional
@@ -100,6 +104,13 @@ def check(
         Keras: output shapes of custom layers and Lambdas by their name or class: ``"same"``,
         or the sizes behind the batch axis, as a string (``"56x56x64"``, ``?`` for an open
         one) or a tuple.
+    engine : {"padaudit", "keras"}
+        Where the sizes of Keras models come from: the definition alone, or Keras itself, which
+        loads the file and runs whatever code it holds; that needs ``trust_model``.
+    trust_model : bool
+        Whether that may be done.
+    timeout : float
+        Seconds that Keras may take.
 
     Returns
     -------
@@ -109,11 +120,16 @@ def check(
     Raises
     ------
     InputError
-        If the file can't be used.
+        If the file can't be used, or Keras can't load it.
+    UsageError
+        If the engine is none, or Keras is to load a model that is not trusted, or in no file.
+    MissingDependencyError
+        If Keras is to be asked and is not installed.
     """
     document = _document(model, architecture)
     name = str(document.path or type(model).__name__)
-    sizes = _sizes(input_shapes, assume)
+    sizes = replace(_sizes(input_shapes, assume), timeout=timeout)
+    sizes = _by_engine(sizes, engine, trust_model, document)
     report = check_document(document, sizes, Selection(), name)
     sizes.assumed.require(report.assumed, name)
     return report
@@ -126,6 +142,7 @@ def rewrite(
     input_shapes: Shapes = None,
     assume: Assumes = None,
     families: Iterable[str] | None = None,
+    engine: str = "padaudit",
     **how: Unpack[RewriteKeywords],
 ) -> RewriteResult:
     """Write a model file with its implicit padding made explicit, and prove it.
@@ -144,6 +161,8 @@ def rewrite(
         one) or a tuple.
     families : iterable of str, optional
         The families of operators to rewrite (``conv``, ``max_pool``, ...); default all.
+    engine : {"padaudit", "keras"}
+        Where the sizes of Keras models come from, as in `check`.
     **how
         See `RewriteKeywords`; each is an option of the command line too.
 
@@ -158,7 +177,8 @@ def rewrite(
         See `padaudit.rewriting.run.rewrite_file`.
     """
     chosen = None if families is None else frozenset(families)
-    sizes = _sizes(input_shapes, assume)
+    sizes = _by_engine(_sizes(input_shapes, assume), engine, how.get("trust_model", False))
+    sizes = replace(sizes, timeout=how.get("timeout", sizes.timeout))
     options = Options(input_shapes=sizes, families=chosen, **how)
     path = Path(source)
     return rewrite_file(
@@ -308,6 +328,25 @@ def _document(model: Any, architecture: AnyPath | None = None) -> Document:
         f"a {type(model).__name__} is no model that padaudit knows; "
         "give a path, a keras.Model or an onnx.ModelProto"
     )
+
+
+def _by_engine(
+    sizes: InputShapes, engine: str, trusted: bool, document: Document | None = None
+) -> InputShapes:
+    """Let an engine tell sizes.
+
+    Raises
+    ------
+    UsageError
+        If there is no such engine, or Keras is to load a model that is not trusted, or in no
+        file.
+    """
+    if engine not in ENGINES:
+        raise UsageError(f"the engine is one of {', '.join(ENGINES)}, not '{engine}'")
+    require_trust(engine, trusted)
+    if document is not None and document.path is None and engine == KERAS:
+        raise UsageError("Keras is asked of models in files; give a path")
+    return replace(sizes, engine=engine)
 
 
 def _keras_version() -> str:

@@ -24,6 +24,7 @@ from padaudit.rewriting.edit import Applied, Kept, Plan
 from padaudit.rewriting.options import Options
 from padaudit.rewriting.output import output
 from padaudit.rewriting.plan import make_plan
+from padaudit.rules.schema import Fix
 from padaudit.verification.evidence import Status, Verification
 from padaudit.verification.providers import using
 
@@ -177,7 +178,7 @@ def _rewritten(source: Path, target: Path, options: Options) -> RewriteResult:
         written = allows_writing(verification, options)
         if written:
             aside.publish()
-    repaired = obstacles(source, options)
+    repaired = obstacles(source, options, applied.document)
     return RewriteResult(
         source, target, written, plan, applied.created, verification, frozen, repaired
     )
@@ -211,7 +212,7 @@ def plan_file(source: Path, target: Path, options: Options) -> RewriteResult:
         return rewrite_translated(model, source, target, replace(options, verify="none"), False)
     plan, applied, frozen = planned(model, options)
     nothing = Verification(Status.UNVERIFIED, reason="nothing was written (--diff)")
-    repaired = obstacles(source, options)
+    repaired = obstacles(source, options, applied.document)
     return RewriteResult(source, target, False, plan, applied.created, nothing, frozen, repaired)
 
 
@@ -277,9 +278,26 @@ def planned(model: Loaded, options: Options) -> tuple[Plan, Applied, Mapping[str
         return plan, apply_plan(model.document, plan, model.graph, frozen), frozen
 
 
-def obstacles(source: Path, options: Options) -> tuple[Finding, ...] | None:
-    """Return what stops Keras 3 from loading a model, if that is to be repaired."""
-    return definition_findings(_source_document(source, options)) if options.modernize else None
+def obstacles(
+    source: Path, options: Options, result: Document | None = None
+) -> tuple[Finding, ...] | None:
+    """Return what stops Keras 3 from loading a model, if that is to be repaired.
+
+    What is gone from the result has a fix: its padding became explicit.
+    """
+    if not options.modernize:
+        return None
+    found = definition_findings(_source_document(source, options))
+    if result is None:
+        return found
+    left = {finding.rule for finding in definition_findings(result)}
+    return tuple(
+        item if item.fix or item.rule in left else replace(item, fix=_MADE_EXPLICIT)
+        for item in found
+    )
+
+
+_MADE_EXPLICIT: Final = Fix("explicit_pad", "safe")
 
 
 def _source_document(source: Path, options: Options) -> Document:

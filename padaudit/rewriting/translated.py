@@ -89,8 +89,26 @@ def _nodes(
 
 def _owner(mark: Mark, sites: Mapping[tuple[str, ...], PaddingSite]) -> PaddingSite | None:
     """Return the Keras site that a mark belongs to: it may stand inside of its layer."""
-    prefixes = (mark.path[:length] for length in range(len(mark.path), 0, -1))
+    prefixes = (
+        path[:length]
+        for path in (mark.path, _uncopied(mark.path))
+        for length in range(len(path), 0, -1)
+    )
     return next((sites[prefix] for prefix in prefixes if prefix in sites), None)
+
+
+def _uncopied(path: tuple[str, ...]) -> tuple[str, ...]:
+    """Return a path with the names that layers had before a Bidirectional of Keras 3 copied them.
+
+    >>> _uncopied(("both", "backward", "backward_cell"))
+    ('both', 'cell')
+    """
+    following = (*path[1:], "")
+    return tuple(
+        part.removeprefix("forward_").removeprefix("backward_")
+        for part, then in zip(path, following, strict=True)
+        if not (part == "backward" and then.startswith("backward_"))
+    )
 
 
 def _plan(translated: Loaded, nodes: Iterable[_Node], options: Options) -> Plan:

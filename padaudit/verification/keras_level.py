@@ -63,7 +63,7 @@ def prove_keras_pair(model: Loaded, written: Path, scratch: Path, options: Optio
         return _translated_pair(model, written, feeds, scratch, options, original.error)
     if rewritten.outputs is None:
         return _does_not_run(rewritten, "Keras runs the original, but not the rewritten model")
-    return compare_sources(original, rewritten.outputs, Tolerance(), "Keras", feeds)
+    return compare_sources(original, rewritten.outputs, Tolerance(), rewritten.runtime, feeds)
 
 
 def _both(
@@ -126,7 +126,7 @@ def _modernized(
     if original.outputs is None:
         original = run_unmended(source, feeds, scratch, options) or original
     tolerance = Tolerance(MODERN_RTOL, scaled=True).for_type(precision(model))
-    return compare_sources(original, rewritten.outputs, tolerance, "Keras 3", feeds)
+    return compare_sources(original, rewritten.outputs, tolerance, rewritten.runtime, feeds)
 
 
 def precision(model: Loaded) -> str | None:
@@ -205,7 +205,7 @@ def compare_sources(
     original: KerasRun,
     results: Sequence[Sequence[Array]],
     tolerance: Tolerance,
-    what: str,
+    runtime: str,
     feeds: Sequence[Feeds],
 ) -> Verification:
     """Level 3: what the original computes in Keras against results of the rewritten model.
@@ -218,7 +218,7 @@ def compare_sources(
         Per set of inputs, the outputs of the rewritten model.
     tolerance : Tolerance
         How far apart they may be.
-    what : str
+    runtime : str
         What ran the rewritten model.
     feeds : sequence of Feeds
         The inputs.
@@ -234,11 +234,11 @@ def compare_sources(
     total = merge(found)
     evidence = Evidence(
         "source",
-        original.runtime if what.startswith("Keras") else f"{original.runtime} and {what}",
+        " and ".join(dict.fromkeys((runtime, original.runtime))),
         total.max_abs,
         total.max_ulp,
         {"inputs": len(original.outputs), "outputs": len(original.outputs[0])},
-        f"the original in {original.runtime} against the rewritten model in {what}, {tolerance}",
+        f"the original in {original.runtime} against the rewritten model in {runtime}, {tolerance}",
         setup_of(feeds, tolerance),
     )
     if total.equal:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from padaudit import api
 from padaudit.errors import InputError, UsageError
 from padaudit.formats.detect import build_graph, read_document
 from padaudit.formats.keras.ask import require_trust
@@ -72,3 +73,24 @@ def test_a_model_that_keras_refuses_is_an_error_with_the_way_out(tmp_path: Path)
     (tmp_path / "m.keras").write_bytes(b"PK no archive")
     with pytest.raises(InputError, match=r"Keras can't tell its shapes.*--assume"):
         build_graph(document, InputShapes(engine="keras"))
+
+
+def test_the_api_asks_keras_too(tmp_path: Path) -> None:
+    image = keras.Input((9, 8, 3))
+    hidden = keras.layers.Lambda(lambda x: x[:, 1:, :-2])(image)
+    model = keras.Model(image, keras.layers.Conv2D(4, (3, 2), (2, 3), padding="same")(hidden))
+    path = tmp_path / "m.keras"
+    model.save(path)
+    with pytest.raises(UsageError, match=r"trust_model=True"):
+        api.check(path, engine="keras")
+    with pytest.raises(UsageError, match="the engine is one of padaudit, keras, not 'torch'"):
+        api.check(path, engine="torch")
+    with pytest.raises(UsageError, match="give a path"):
+        api.check(model, engine="keras", trust_model=True)
+    (unknown,) = api.check(path).sites
+    (site,) = api.check(path, engine="keras", trust_model=True).sites
+    assert (unknown.pads, site.pads) == (None, ((0, 1), (0, 0)))
+    how = {"explicit": True, "verify": "none", "engine": "keras", "trust_model": True}
+    result = api.rewrite(path, **how)
+    assert [edit.pads for edit in result.plan.edits] == [((0, 1), (0, 0))]
+    assert result.written

@@ -144,6 +144,57 @@ def test_what_can_not_be_repaired_is_said(tmp_path: Path) -> None:
     }
 
 
+def test_a_causal_separable_convolution_is_repaired_by_its_explicit_form(tmp_path: Path) -> None:
+    layer = record("SeparableConv1D", filters=3, kernel_size=[4], padding="causal")
+    config = [record("InputLayer", batch_input_shape=[None, 9, 2]), layer]
+    content = {"class_name": "Sequential", "config": config, "keras_version": "2.4.0"}
+    path = tmp_path / "m.json"
+    path.write_text(json.dumps(content))
+    kept = api.rewrite(path, explicit=False, modernize=True, verify="none")
+    both = api.rewrite(path, modernize=True, verify="none")
+    fixes = [
+        {item.rule: item.fix and item.fix.action for item in result.modernized or ()}
+        for result in (kept, both)
+    ]
+    assert [fix["PAD410"] for fix in fixes] == [None, "explicit_pad"]
+    assert not [f for f in padaudit.check(both.target).findings if f.rule == "PAD410"]
+
+
+def test_archives_of_tf_keras_are_mended_and_judged_by_it(tmp_path: Path) -> None:
+    tf_keras = pytest.importorskip("tf_keras", reason="tf-keras writes the files of Keras 2")
+    layers = tf_keras.layers
+    frame = tf_keras.Input((9, 8, 2))
+    conv = layers.Conv2D(3, (3, 2), 2, padding="same", name="conv")
+    inner = tf_keras.Model(frame, conv(frame), name="inner")
+    video = tf_keras.Input((4, 9, 8, 2))
+    outputs = layers.TimeDistributed(inner, name="each")(video)
+    model = tf_keras.Model(video, outputs)
+    source = tmp_path / "m.keras"
+    model.save(source)
+    assert "PAD402" in {finding.rule for finding in padaudit.check(source).findings}
+    result = api.rewrite(source, modernize=True)
+    assert (result.verification.status, result.verification.reason) == (Status.EQUIVALENT, "")
+    (level,) = (item for item in result.verification.evidence if item.level == "source")
+    assert "the original in tf-keras" in level.detail
+    assert [edit.site.id for edit in result.plan.edits] == ["each/inner/conv"]
+
+
+def test_a_hard_sigmoid_is_told_of_and_makes_a_difference(tmp_path: Path) -> None:
+    tf_keras = pytest.importorskip("tf_keras", reason="tf-keras writes the files of Keras 2")
+    pytest.importorskip("keras", reason="Keras 3 loads what was mended")
+    layers = tf_keras.layers
+    model = tf_keras.Sequential(
+        [
+            tf_keras.Input((9, 8, 2)),
+            layers.Conv2D(3, (3, 2), 2, padding="same", activation="hard_sigmoid"),
+        ]
+    )
+    model.save(tmp_path / "m.h5")
+    result = api.rewrite(tmp_path / "m.h5", modernize=True)
+    assert "PAD409" in {item.rule for item in result.modernized or ()}
+    assert result.verification.status is Status.DIFFERENT
+
+
 def test_padding_stays_unless_it_is_asked_for(tmp_path: Path) -> None:
     path = legacy_json(tmp_path, record("DepthwiseConv2D", kernel_size=[3, 5], padding="same"))
     result = api.rewrite(path, explicit=False, modernize=True, verify="none")

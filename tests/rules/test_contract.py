@@ -45,6 +45,8 @@ CATALOGUE: Final = {
     "PAD406": ("removed-layer", "note"),
     "PAD407": ("argument-without-successor", "note"),
     "PAD408": ("python-code-in-model", "note"),
+    "PAD409": ("changed-activation", "note"),
+    "PAD410": ("causal-separable-convolution", "note"),
 }
 """Ids, names and severities that users and pipelines rely on: never reused, never renamed."""
 SUPPRESSION_FACTS: Final = {"suppressed", "glob"}

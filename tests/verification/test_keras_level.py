@@ -135,17 +135,16 @@ VOLUMES: dict[str, Callable[[], Any]] = {
 def test_windows_that_tensorflow_starts_late_are_told_of(kind: str, tmp_path: Path) -> None:
     volume = keras.Input((2, 8, 7, 5) if kind == "first" else (8, 7, 5, 2))
     source = saved(tmp_path / "m.keras", volume, VOLUMES[kind]()(volume))
-    result = api.rewrite(source, tmp_path / "m.onnx")
+    result = api.rewrite(source, tmp_path / "m.onnx", allow_unverified=kind == "conv")
     found = result.verification
-    assert (found.status, result.written) == (Status.UNVERIFIED, False)
+    assert (found.status, result.written) == (Status.UNVERIFIED, kind == "conv")
     assert "starts the windows of 'late' after the first element" in found.reason
     far, near = [item.max_abs for item in found.evidence if item.level == "source"]
     assert near < 1e-5
     assert far > 0.1
-    if kind == "conv":
-        assert api.rewrite(source, tmp_path / "m.onnx", allow_unverified=True).written
 
 
+@pytest.mark.slow
 def test_a_wrong_result_is_not_excused_by_windows_that_start_late(tmp_path: Path) -> None:
     volume = keras.Input((8, 7, 5, 2))
     layer = L.Conv3D(3, (1, 2, 3), (4, 3, 2), padding="same", name="late", bias_initializer="ones")

@@ -14,6 +14,7 @@ from padaudit.formats.shape_options import InputShapes
 from padaudit.ir.dims import Open, Shape
 
 KERAS: Final = "keras"
+ENGINES: Final = ("padaudit", KERAS)
 _ADVICE: Final = "leave --engine keras out, and state what stops the inference with --assume"
 
 
@@ -28,7 +29,8 @@ def require_trust(engine: str, trusted: bool) -> None:
     if engine == KERAS and not trusted:
         raise UsageError(
             "--engine keras lets Keras load the model and call its layers, which runs whatever "
-            "code the file holds (Lambdas, custom layers); add --trust-model if you trust it"
+            "code the file holds (Lambdas, custom layers); add --trust-model (trust_model=True) "
+            "if you trust it"
         )
 
 

@@ -10,6 +10,7 @@ refused was found by loading (``keras.src.legacy.saving``).
 from __future__ import annotations
 
 import copy
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any, Final
 
 from padaudit.errors import InputError
 from padaudit.formats.keras.config import call_offsets, parse_model
-from padaudit.formats.keras.container import KerasDocument, is_model
+from padaudit.formats.keras.container import KerasDocument, is_model, read_archive
 from padaudit.formats.keras.dialect import is_keras1
 from padaudit.formats.keras.hdf5 import read_h5
 from padaudit.formats.keras.renaming import recount_calls, rename_layers
@@ -79,6 +80,14 @@ _REMOVED: Final = frozenset(
 )
 _ARRAYS: Final = frozenset({"__ndarray__", "__numpy__", "ndarray"})
 _WRAPPED: Final = ("layer", "backward_layer", "cell")
+_OLD_MODULES: Final = ("tf_keras.", "keras.src.engine.", "keras.engine.")
+"""Where modules of classes are in Keras 2 and tf-keras, and not in Keras 3."""
+_MODULES: Final = {
+    "Functional": ("keras.src.models.functional", "Functional"),
+    "Model": ("keras.src.models.functional", "Functional"),
+    "Sequential": ("keras", None),
+}
+"""Module and registered name of model classes in Keras 3."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,13 +117,33 @@ def is_legacy(document: KerasDocument) -> bool:
 def holds_no_code(path: Path) -> bool:
     """Tell whether tf-keras can load a file without running code from it.
 
-    Of other files than HDF5 it imports the modules that they name.
+    Of archives it imports the modules that they name.
     """
     try:
-        obstacles = modern_config(read_h5(path).config)[1]
+        archive = zipfile.is_zipfile(path)
+        config = (read_archive(path) if archive else read_h5(path)).config
     except InputError:
         return False
+    if archive and not all(name.partition(".")[0] in _KERAS for name in _modules(config)):
+        return False
+    obstacles = modern_config(config)[1]
     return not any(obstacle.repair == lambda_code.__name__ for obstacle in obstacles)
+
+
+_KERAS: Final = frozenset({"keras", "tf_keras"})
+
+
+def _modules(config: Any) -> Iterator[str]:
+    """Yield the modules that records name, of layers and of all that belongs to them."""
+    waiting = [config]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, dict):
+            if isinstance(item.get("module"), str):
+                yield item["module"]
+            waiting.extend(item.values())
+        elif isinstance(item, list):
+            waiting.extend(item)
 
 
 def modernized(document: KerasDocument) -> KerasDocument:
@@ -199,6 +228,11 @@ def old_forms(record: Record) -> Iterator[str]:
         if isinstance(value, dict) and (value.get("class_name") or value.get("type")) in _ARRAYS:
             yield f"{key} is a numpy object, not a number"
             config[key] = value.get("value")
+    module = record.get("module")
+    if isinstance(module, str) and module.startswith(_OLD_MODULES):
+        yield f"a record is of the module {module}"
+        kind = str(record["class_name"])
+        record["module"], record["registered_name"] = _MODULES.get(kind, ("keras.layers", None))
     dtype = config.get("dtype")
     if isinstance(dtype, dict) and dtype.get("class_name") in ("Policy", "PolicyV1"):
         yield "the dtype policy is of an old class"
@@ -251,6 +285,23 @@ def removed_layers(record: Record) -> Iterator[str]:
     elif name in _REMOVED:
         function = _settings(record).get("function")
         yield f"{name}{f' ({function})' if isinstance(function, str) else ''} is gone"
+
+
+@_repair
+def changed_functions(record: Record) -> Iterator[str]:
+    """Functions that Keras 3 computes otherwise under the same name can't be repaired."""
+    for key, value in _settings(record).items():
+        name = value.get("config", value.get("class_name")) if isinstance(value, dict) else value
+        if key.endswith("activation") and name == "hard_sigmoid":
+            yield f"the {key} is hard_sigmoid"
+
+
+@_repair
+def causal_separable(record: Record) -> Iterator[str]:
+    """A causal separable convolution has no form in Keras 3 but an explicit one."""
+    padding = _settings(record).get("padding")
+    if record["class_name"] == "SeparableConv1D" and padding == "causal":
+        yield "SeparableConv1D has no padding 'causal'"
 
 
 @_repair
