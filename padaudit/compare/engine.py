@@ -104,7 +104,8 @@ def _run_keras(
     if package is not None:
         return Ran(None, f"{package} is not installed (pip install 'padaudit[keras]')")
     scratch.mkdir(exist_ok=True)
-    arrays = [list(feed.values()) for feed in feeds]
+    names = [spec.name for spec in keras_specs(model)]
+    arrays = [[feed[name] for name in names] for feed in feeds]
     path = model.document.path or scratch
     result = run_keras([path], arrays, scratch, timeout=limits[0], memory_mb=limits[1])[0]
     if result.outputs is not None:

@@ -124,7 +124,8 @@ def _in_onnx(form: Runnable, feed: Feed, limits: Limits) -> _InOnnx | str:
         return path
     translated = load(path, InputShapes())
     names = [spec.name for spec in specs_of(translated, InputShapes())]
-    renamed = dict(zip(names, feed.values(), strict=True))
+    given = (feed[spec.name] for spec in specs_of(model, InputShapes()))
+    renamed = dict(zip(names, given, strict=True))
     alignment = align(units_of(model), units_of(translated))
     sites = {ours.id: theirs.site for ours, theirs in alignment.pairs if not ours.part}
     return _InOnnx(translated, renamed, sites)

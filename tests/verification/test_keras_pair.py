@@ -60,3 +60,27 @@ def test_the_layer_that_differs_is_named(kernel: list[int], name: str, tmp_path:
     wrong = moved(result.target, tmp_path / "wrong.onnx", kernel)
     found = verify_files(source, wrong, InputShapes())
     assert (found.status, found.first_difference) == (Status.DIFFERENT, name)
+
+
+def twin(path: Path, order: str, names: dict[str, str]) -> Path:
+    """Write a model that subtracts what is behind two inputs, given in an order."""
+    keras = pytest.importorskip("keras", reason="Keras writes and runs the model")
+    layers: Any = keras.layers
+    inputs = {key: keras.Input((9, 12, 4 if key == "a" else 3), name=names[key]) for key in "ab"}
+    convs = [
+        layers.Conv2D(2, (3, 2), (2, 3), padding="same", name=key)(inputs[key]) for key in "ab"
+    ]
+    model = keras.Model([inputs[key] for key in order], layers.Subtract()(convs))
+    for key in "ab":
+        random = np.random.default_rng(ord(key))
+        layer = model.get_layer(key)
+        layer.set_weights([random.normal(size=w.shape) for w in layer.get_weights()])
+    model.save(path)
+    return path
+
+
+def test_inputs_go_to_their_places_in_models_of_another_order(tmp_path: Path) -> None:
+    first = twin(tmp_path / "first.keras", "ab", {"a": "left", "b": "right"})
+    second = twin(tmp_path / "second.keras", "ba", {"a": "left", "b": "right"})
+    found = verify_files(first, second, InputShapes())
+    assert (found.status, found.max_abs) == (Status.EQUIVALENT, 0.0)

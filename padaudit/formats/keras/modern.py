@@ -239,9 +239,16 @@ def old_forms(record: Record) -> Iterator[str]:
         config["dtype"] = (dtype.get("config") or {}).get("name", "float32")
     for key in _WRAPPED:
         inner = config.get(key)
-        if isinstance(inner, dict) and "class_name" in inner and "module" not in inner:
+        if not isinstance(inner, dict) or "class_name" not in inner:
+            continue
+        if "module" not in inner:
             yield f"the record of its {key} names no module"
             inner["module"], inner["registered_name"] = "keras.layers", None
+        for ends in ("input_layers", "output_layers"):
+            listed = _settings(inner).get(ends)
+            if isinstance(listed, list) and len(listed) == 1 and isinstance(listed[0], list):
+                yield f"the {ends} of its {key} are a list of one"
+                inner["config"][ends] = listed[0]
 
 
 @_repair
