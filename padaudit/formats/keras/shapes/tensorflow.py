@@ -31,8 +31,8 @@ _UNCHANGED: Final = """
     yuv_to_rgb zeros_like __abs__ __neg__ __invert__
 """
 _BROADCAST: Final = """
-    add add_v2 addv2 atan2 bitwise_and bitwise_or bitwise_xor div div_no_nan divide equal
-    floordiv floor_div floormod floor_mod greater greater_equal less less_equal logical_and
+    add add_v2 addv2 atan2 bitwise_and bitwise_or bitwise_xor div div_no_nan divide divide_no_nan
+    equal floordiv floor_div floormod floor_mod greater greater_equal less less_equal logical_and
     logical_or logical_xor maximum minimum mod mul multiply multiply_no_nan not_equal pow power
     real_div realdiv sigmoid_cross_entropy_with_logits squared_difference sub subtract truediv
     truncatediv xdivy xlogy

@@ -37,7 +37,7 @@ def function_words(call: LayerCall) -> Words:
     first = str(call.setting("data_format") or "NHWC").startswith("NC")
     dilations = [call.setting(name) for name in ("dilations", "dilation_rate", "rate", "rates")]
     per_axis: Words = {
-        "strides": call.setting("strides"),
+        "strides": call.setting("strides", None, call.setting("stride")),
         "dilation_rate": next((value for value in dilations if value is not None), None),
         **{name: words[name] for name in ("kernel_size", "pool_size") if name in words},
     }
