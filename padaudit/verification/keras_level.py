@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from padaudit.errors import UsageError
 from padaudit.formats.keras.engine import KerasRun, missing_package, run_keras
-from padaudit.formats.keras.modern import holds_no_code
+from padaudit.formats.keras.modern import (
+    changed_functions,
+    holds_no_code,
+    is_legacy,
+    modern_config,
+)
 from padaudit.formats.keras.precision import coarsest_type
 from padaudit.ir.dims import Open
 from padaudit.verification.compare import compare_arrays, merge
@@ -123,10 +128,31 @@ def _modernized(
     if rewritten.outputs is None:
         reason = f"Keras 3 does not run the result: {rewritten.error}"
         return Verification(Status.UNVERIFIED, reason=reason)
-    if original.outputs is None:
-        original = run_unmended(source, feeds, scratch, options) or original
+    old = run_unmended(source, feeds, scratch, options) if _better_judged(model, original) else None
+    if old is not None and old.outputs is not None:
+        original = old
+    elif computes_otherwise(model):
+        return Verification(Status.UNVERIFIED, reason=OTHERWISE)
     tolerance = Tolerance(MODERN_RTOL, scaled=True).for_type(precision(model))
     return compare_sources(original, rewritten.outputs, tolerance, rewritten.runtime, feeds)
+
+
+OTHERWISE: Final = (
+    "Keras 2 wrote the model, and Keras 3 computes its hard_sigmoid otherwise (PAD409); let "
+    "tf-keras judge, with --trust-model"
+)
+
+
+def computes_otherwise(model: Loaded) -> bool:
+    """Tell whether Keras 3 loads a model of Keras 2 and computes something else."""
+    document: Any = model.document
+    obstacles = modern_config(document.config)[1] if is_legacy(document) else []
+    return any(item.repair == changed_functions.__name__ for item in obstacles)
+
+
+def _better_judged(model: Loaded, run: KerasRun) -> bool:
+    """Tell whether tf-keras should run a model as it was: Keras 3 does not, or not rightly."""
+    return run.outputs is None or computes_otherwise(model)
 
 
 def precision(model: Loaded) -> str | None:

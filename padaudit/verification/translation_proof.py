@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from padaudit.formats.keras.engine import KerasRun, run_keras
 from padaudit.verification.evidence import Status, Verification
-from padaudit.verification.keras_level import Feeds, precision
+from padaudit.verification.keras_level import OTHERWISE, Feeds, computes_otherwise, precision
 from padaudit.verification.known_errors import tensorflow_starts_late
 from padaudit.verification.model_level import Tolerance, on_provider
 from padaudit.verification.proof import join, with_scope
@@ -75,7 +75,14 @@ class TranslationProof:
         verdict = join(levels, *(["source"] if how == "model" else []))
         if verdict.status is Status.DIFFERENT and verdict.reason == levels[-1].reason:
             verdict = self._as_documented(verdict, feeds)
+        if verdict.status is Status.EQUIVALENT and self._in_another_keras(run):
+            verdict = replace(verdict, status=Status.UNVERIFIED, reason=OTHERWISE)
         return with_scope(verdict, self.options, self.settled.report)
+
+    def _in_another_keras(self, run: KerasRun) -> bool:
+        """Tell whether Keras 3 judged or translated what it computes otherwise than Keras 2."""
+        legacy = self.options.trust_model and run.runtime.startswith("tf-keras")
+        return not legacy and computes_otherwise(self.model)
 
     def _source(self, run: KerasRun, feeds: Sequence[Feeds]) -> Verification:
         tolerance = Tolerance(TRANSLATION_RTOL, scaled=True).for_type(precision(self.model))
