@@ -6,7 +6,7 @@ shifted by one, axes and sides swapped, values replaced, clamps and whole operat
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -47,6 +47,46 @@ def mutants_of(model: ModelProto) -> Iterator[Mutant]:
             yield Mutant(label, changed)
 
 
+def mutants_around(
+    model: ModelProto, names: Collection[str], before: ModelProto
+) -> Iterator[Mutant]:
+    """Yield mutants of a larger model: of some nodes' attributes, and of what was added to it.
+
+    Parameters
+    ----------
+    model : ModelProto
+        The model.
+    names : collection of str
+        The nodes whose attributes are changed.
+    before : ModelProto
+        The model before nodes and constants were added to it.
+    """
+    present = {node.name for node in before.graph.node}
+    present |= {tensor.name for tensor in before.graph.initializer}
+    text = model.SerializeToString(deterministic=True)
+    for label, mutate in _mutations_around(model, names, present):
+        changed = ModelProto()
+        changed.CopyFrom(model)
+        mutate(changed)
+        if changed.SerializeToString(deterministic=True) != text:
+            yield Mutant(label, changed)
+
+
+def _mutations_around(
+    model: ModelProto, names: Collection[str], present: Collection[str]
+) -> Iterator[tuple[str, Mutation]]:
+    for index, node in enumerate(model.graph.node):
+        if node.name in names:
+            for label, mutation in _of_attributes(index, node):
+                yield f"{node.name}: {label}", mutation
+        elif node.name not in present:
+            yield from _of_attributes(index, node)
+            yield from _of_wiring(index, node, model)
+    for tensor in model.graph.initializer:
+        if tensor.name not in present and tensor.data_type == TensorProto.INT64:
+            yield from _of_integers(tensor)
+
+
 def _mutations(model: ModelProto) -> Iterator[tuple[str, Mutation]]:
     for index, node in enumerate(model.graph.node):
         yield from _of_attributes(index, node)
@@ -62,6 +102,10 @@ def _mutations(model: ModelProto) -> Iterator[tuple[str, Mutation]]:
 
 def changed_lists(values: Sequence[int]) -> Iterator[tuple[str, list[int]]]:
     """Yield lists that differ by one element, by one order or by everything."""
+    yield from (item for item in _changed(values) if item[1] != list(values))
+
+
+def _changed(values: Sequence[int]) -> Iterator[tuple[str, list[int]]]:
     for place in range(len(values)):
         for step in (1, -1):
             yield f"[{place}] {step:+}", [v + step * (i == place) for i, v in enumerate(values)]

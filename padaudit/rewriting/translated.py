@@ -197,8 +197,13 @@ def _contradiction(nodes: Iterable[_Node]) -> str | None:
 
 
 def _contradicts(node: _Node) -> str | None:
-    """Compare a node with what the config says of its layer, which is read independently."""
+    """Compare a node with its mark, and with what the config says of its layer.
+
+    The config is read independently of the process that left the mark.
+    """
     keras, onnx = node.owner, node.site
+    if onnx is not None and onnx.group != node.mark.group:
+        return f"the translation of '{onnx.id}' has {onnx.group} groups, not {node.mark.group}"
     whole = keras is not None and node.mark.path == (*keras.scope, keras.op.name)
     if keras is None or onnx is None or keras.family in _PER_CELL or not whole:
         return None
