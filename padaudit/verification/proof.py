@@ -30,6 +30,7 @@ from padaudit.verification.model_level import (
 from padaudit.verification.samples import own_feeds
 from padaudit.verification.site_level import WITH_SLICE, Side, SitePair, prove_sites
 from padaudit.verification.telling import DOUBT, looked_inside
+from padaudit.verification.untouched import stray_change
 
 if TYPE_CHECKING:
     from padaudit.formats.onnx.document import OnnxDocument
@@ -102,6 +103,11 @@ def prove_definition(model: Loaded, rewritten: Loaded, plan: Plan) -> Verificati
             reason = f"the output size of '{site.id}' changed"
             return Verification(Status.DIFFERENT, (), site.id, reason)
     detail = "the written file read again: every rewritten site explicit, every size as before"
+    if model.document.format == "onnx":
+        stray = stray_change(model.graph, rewritten.graph, plan)
+        if stray is not None:
+            return Verification(Status.DIFFERENT, (), None, f"in the written file {stray}")
+        detail += ", nothing else changed"
     evidence = Evidence("definition", "padaudit", counts={"sites": len(model.sites)}, detail=detail)
     return Verification(Status.EQUIVALENT, (evidence,))
 
