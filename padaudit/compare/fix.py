@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -27,6 +26,7 @@ from padaudit.ir.site import Family, Padding, PaddingSite
 from padaudit.ir.walk import graph_of_op
 from padaudit.padding.amounts import AxisPads
 from padaudit.rewriting.edit import Edit
+from padaudit.rewriting.functions import function_copies
 from padaudit.rewriting.strategies import onnx_pad
 
 STRATEGY: Final = "compare_fix"
@@ -58,26 +58,26 @@ def corrected(
         What to correct.
     """
     holders, editor = graph_of_op(graph), GraphEditor(document)
-    calls = Counter(item.port.site.op.origin for item in found)
-    done: set[NodeOrigin] = set()
+    copies = function_copies(editor, graph, [_edit(item) for item in found])
+    done: dict[tuple[str, NodeOrigin], str | None] = {}
     left: list[Unfixed] = []
     for item in found:
-        origin: NodeOrigin = item.port.site.op.origin
-        if origin in done:
-            continue
-        reason = _refuse_shared(origin, calls[origin])
-        reason = reason or _correct(editor, holders[id(item.port.site.op)], item)
+        op = item.port.site.op
+        place = (copies.get(id(op), ""), op.origin)
+        if place not in done:
+            editor.in_copy(place[0])
+            done[place] = _correct(editor, holders[id(op)], item)
+        reason = done[place]
         if reason:
             left.append(Unfixed(item, reason))
-        else:
-            done.add(origin)
     return editor.result(), tuple(left)
 
 
-def _refuse_shared(origin: NodeOrigin, calls: int) -> str | None:
-    if calls > 1:
-        return "it stands in a function that is called several times; inline the function first"
-    return None
+def _edit(item: PaddingDifference) -> Edit:
+    """Return a correction as an edit: calls of a function share it where all of it is equal."""
+    port, original = item.port, item.original
+    what = (item.appended, port.ahead, port.behind, original.counts_padding, original.fill)
+    return Edit(port.site, f"{STRATEGY} {what}", item.expected_pads)
 
 
 def _correct(editor: GraphEditor, graph: Graph, item: PaddingDifference) -> str | None:
