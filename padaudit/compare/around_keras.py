@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from typing import Any, Final
 
 from padaudit.compare.around_onnx import Around, stacked
@@ -18,15 +19,25 @@ _ZERO_ACTIVATIONS: Final = frozenset({"elu", "linear", "relu", "relu6", "tanh"})
 _MAX_CHAIN: Final = 16
 
 
-def around_keras(graph: Graph, site: PaddingSite) -> Around:
-    """Return what stands around a site of a Keras model."""
+def around_keras(graph: Graph, site: PaddingSite, claimed: Collection[Op] = ()) -> Around:
+    """Return what stands around a site of a Keras model.
+
+    Parameters
+    ----------
+    graph : Graph
+        The graph that holds the site.
+    site : PaddingSite
+        The site.
+    claimed : collection of Op
+        The Cropping layers that crop what stands in front of them.
+    """
     rank = len(site.spatial_axes)
-    ahead, behind = [(0, 0)] * rank, [(0, 0)] * rank
+    ahead = [(0, 0)] * rank
     pads: list[Op] = []
     op: Op | None = site.op
     for _ in range(_MAX_CHAIN):
         op = graph.producer(op.inputs[0]) if op is not None and op.inputs else None
-        if op is None:
+        if op is None or op in claimed:
             break
         amounts = _added(op, rank)
         if amounts is not None:
@@ -37,7 +48,18 @@ def around_keras(graph: Graph, site: PaddingSite) -> Around:
             ahead = both
         elif not _keeps_zero(op):
             break
-    op = site.op
+    behind, crops = _behind(graph, site)
+    return Around(tuple(ahead), behind, tuple(pads), crops)
+
+
+def crops_behind(graph: Graph, sites: Iterable[PaddingSite]) -> list[Op]:
+    """Return the Cropping layers of a graph that crop what its sites give."""
+    return [crop for site in sites for crop in _behind(graph, site)[1]]
+
+
+def _behind(graph: Graph, site: PaddingSite) -> tuple[tuple[AxisPads, ...], tuple[Op, ...]]:
+    rank, op = len(site.spatial_axes), site.op
+    behind, crops = [(0, 0)] * rank, []
     for _ in range(_MAX_CHAIN):
         uses = list(graph.uses(op))
         if len(uses) != 1 or op.outputs[0] in graph.outputs:
@@ -45,10 +67,11 @@ def around_keras(graph: Graph, site: PaddingSite) -> Around:
         op = uses[0][0]
         amounts = _amounts(op, "Cropping", "cropping", rank)
         if amounts is not None:
+            crops.append(op)
             behind = _sum(behind, amounts)
         elif op.op_type not in _POINTWISE:
             break
-    return Around(tuple(ahead), tuple(behind), tuple(pads))
+    return tuple(behind), tuple(crops)
 
 
 def _added(op: Op, rank: int) -> list[AxisPads] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -49,9 +49,23 @@ class Around:
     fill: float = 0.0
 
 
-def around_onnx(values: Values, graph: Graph, site: PaddingSite) -> Around:
-    """Return what stands around a site of an ONNX model."""
-    ahead, pads, settled = _ahead(values, graph, site)
+def around_onnx(
+    values: Values, graph: Graph, site: PaddingSite, claimed: Collection[Op] = ()
+) -> Around:
+    """Return what stands around a site of an ONNX model.
+
+    Parameters
+    ----------
+    values : Values
+        Values of the graph's small tensors.
+    graph : Graph
+        The graph that holds the site.
+    site : PaddingSite
+        The site.
+    claimed : collection of Op
+        The Slices that crop what stands in front of them.
+    """
+    ahead, pads, settled = _ahead(values, graph, site, claimed)
     behind, crops = _behind(values, graph, site)
     nearest = next((op for op in pads if op.op_type == "Pad"), None)
     fill = 0.0 if nearest is None else _fill(values, nearest)
@@ -76,18 +90,35 @@ def stacked(nearer: Sequence[AxisPads], further: Sequence[AxisPads]) -> list[Axi
     return found
 
 
-def unsettled_pads(values: Values, graph: Graph) -> list[str]:
-    """Return the tensors that hold amounts of Pads and whose values are not known."""
+def crops_behind(values: Values, graph: Graph, sites: Iterable[PaddingSite]) -> list[Op]:
+    """Return the Slices of a graph that crop what its sites give."""
+    return [crop for site in sites for crop in _behind(values, graph, site)[1]]
+
+
+def unsettled_amounts(values: Values, graph: Graph) -> list[str]:
+    """Return the tensors that hold amounts of Pads and Slices and whose values are not known.
+
+    Those of Slices count where the sizes of all inputs are known.
+    """
+    shapes = [graph.tensor(name).shape or (None, None) for name in graph.inputs]
+    sized = all(isinstance(size, int) for shape in shapes for size in shape[1:])
+    slots = {"Pad": (1,), "Slice": (1, 2) if sized else ()}
     names = [
-        op.inputs[1]
+        op.inputs[slot]
         for op in graph.ops()
-        if op.op_type == "Pad" and len(op.inputs) > 1 and values.ints(op, 1) is None
+        for slot in slots.get(op.op_type, ())
+        if slot < len(op.inputs) and values.ints(op, slot) is None
     ]
     return list(dict.fromkeys(names))
 
 
+def unmeasured(graph: Graph, op: Op) -> list[tuple[Op, int, int]]:
+    """Return the uses of an operator's results but those that ask for their shape alone."""
+    return [use for use in graph.uses(op) if use[0].op_type != "Shape"]
+
+
 def _ahead(
-    values: Values, graph: Graph, site: PaddingSite
+    values: Values, graph: Graph, site: PaddingSite, claimed: Collection[Op]
 ) -> tuple[tuple[AxisPads, ...], tuple[Op, ...], bool]:
     axes: list[int] = list(site.spatial_axes)
     total: list[AxisPads] = [(0, 0)] * len(axes)
@@ -106,7 +137,7 @@ def _ahead(
                 break
             pads.append(op)
             total = both
-        elif op.op_type == "Slice":
+        elif op.op_type == "Slice" and op not in claimed:
             both = _with_crop(values, op, axes, total)
             if both is None:
                 break
@@ -202,7 +233,7 @@ def _behind(
     found: list[Op] = []
     op = site.op
     for _ in range(_MAX_CHAIN):
-        uses = list(graph.uses(op))
+        uses = unmeasured(graph, op)
         if len(uses) != 1 or op.outputs[0] in graph.outputs or uses[0][2] != 0:
             break
         op = uses[0][0]

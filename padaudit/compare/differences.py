@@ -124,17 +124,19 @@ def _described(original: Unit, port: Unit, note: str) -> PaddingDifference:
 def _axis_differs(original: Unit, port: Unit, axis: int) -> bool:
     """Compare where windows stand, at every size that the axis may have.
 
-    A crop that is not part of the padding (of a skip connection, say) stands in both models;
-    so they agree too if they do so without what is behind them.
+    A crop that is not part of the padding (of a skip connection, say) stands in both models, but
+    perhaps elsewhere; so they agree too if they do so without what is behind them, unless both
+    crop as much behind them.
     """
     for size in _sizes(original, port, axis):
-        unequal = 0
-        for cropped in (True, False):
-            ours, theirs = (unit.placement(axis, size, cropped) for unit in (original, port))
-            if ours is None or theirs is None:
-                return False
-            unequal += ours != theirs
-        if unequal == 2:
+        ours, theirs = original.placement(axis, size), port.placement(axis, size)
+        if ours is None or theirs is None:
+            return False
+        if ours == theirs:
+            continue
+        as_many = ours[1] == theirs[1] and any(original.behind[axis]) and any(port.behind[axis])
+        whole = (unit.placement(axis, size, cropped=False) for unit in (original, port))
+        if as_many or len(set(whole)) == 2:
             return True
     return False
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from padaudit.compare.differences import PaddingDifference
-from padaudit.compare.surroundings import ahead_of, take_out_crops
+from padaudit.compare.surroundings import ahead_of, crops_are_measured, take_out_crops
 from padaudit.compare.unit import Unit
 from padaudit.formats.onnx.build import make_attribute
 from padaudit.formats.onnx.document import NodeOrigin, OnnxDocument
@@ -92,7 +92,9 @@ def _correct(editor: GraphEditor, graph: Graph, item: PaddingDifference) -> str 
         return "what pads or crops in front of it is used elsewhere too"
     if ahead is not None and not (hindered or ahead.directly):
         ahead = None
-    sliced = not _crop_hinders(item, item.expected_pads, ahead is None)
+    sliced = not (
+        crops_are_measured(graph, port) or _crop_hinders(item, item.expected_pads, ahead is None)
+    )
     own = _own(port, item.expected_pads, ahead is None, sliced)
     zeros = _counts_zeros(item)
     as_attribute = _fits(port.site, own) and not (zeros and port.family is Family.MAX_POOL)
@@ -165,11 +167,12 @@ def _correct_crop(
 ) -> str | None:
     """Write what a transposed convolution crops, and what it appends."""
     port = item.port
-    sliced, whole = (_crop(item, expected, behind) for behind in (True, False))
-    chosen = whole if isinstance(sliced, str) else sliced
+    chosen = sliced = _crop(item, expected, behind=True)
+    if isinstance(sliced, str) or crops_are_measured(graph, port):
+        chosen = _crop(item, expected, behind=False)
     if isinstance(chosen, str):
         return chosen
-    if isinstance(sliced, str):
+    if chosen is not sliced:
         take_out_crops(editor, graph, port)
     pads, appended = chosen
     node = editor.node(port.site.op.origin)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from padaudit.compare.around_onnx import unsettled_pads
+from padaudit.compare.around_onnx import unsettled_amounts
 from padaudit.compare.feeds import Feed
 from padaudit.compare.values import Values
 from padaudit.formats.onnx.constants import Constants
@@ -27,18 +27,18 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What a run showed: amounts of Pads, and the shapes of what padded operators read."""
+    """What a run showed: amounts of Pads and Slices, and shapes of what padded operators read."""
 
     values: Mapping[str, Array] = field(default_factory=dict)
     shapes: Mapping[str, Shape] = field(default_factory=dict)
 
 
 def unsettled(model: Loaded) -> list[str]:
-    """Return the tensors with amounts of Pads that are only known when the model runs."""
+    """Return the tensors with amounts of Pads and Slices that only a run of the model shows."""
     document: Any = model.document
     if document.format != "onnx":
         return []
-    return unsettled_pads(Values(Constants(document.model), model.graph), model.graph)
+    return unsettled_amounts(Values(Constants(document.model), model.graph), model.graph)
 
 
 def observe(model: Loaded, feed: Feed, scratch: Path, timeout: float) -> Seen:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from padaudit.compare.around_onnx import unmeasured
 from padaudit.compare.unit import Unit
 from padaudit.formats.onnx.edit import GraphEditor
 from padaudit.ir.graph import Graph
@@ -72,14 +73,33 @@ def _path(graph: Graph, port: Unit) -> Iterator[Op]:
 
 
 def take_out_crops(editor: GraphEditor, graph: Graph, port: Unit) -> None:
-    """Let what is behind the Slices that crop an operator's output read what they have read."""
-    last = op = port.site.op
-    for crop in port.cropping_ops:
-        while op is not crop:
-            last = last if op in port.cropping_ops else op
-            op = next(user for user, _, _ in graph.uses(op))
-        editor.node(last.origin).output[0] = crop.outputs[0]
-        editor.remove(crop.origin)
+    """Take out the Slices that crop an operator's output."""
+    last = port.site.op
+    for op in _cropped_path(graph, port):
+        if op not in port.cropping_ops:
+            last = op
+            continue
+        renamed = op.outputs[0]
+        for user, slot, place in graph.uses(last):
+            if slot == 0 and user not in port.cropping_ops:
+                editor.node(user.origin).input[place] = renamed
+        editor.node(last.origin).output[0] = renamed
+        editor.remove(op.origin)
+
+
+def crops_are_measured(graph: Graph, port: Unit) -> bool:
+    """Tell whether what is cropped behind an operator depends on the size of what it gives."""
+    path = [port.site.op, *_cropped_path(graph, port)][:-1]
+    return any(user.op_type == "Shape" for op in path for user, _, _ in graph.uses(op))
+
+
+def _cropped_path(graph: Graph, port: Unit) -> Iterator[Op]:
+    """Yield what stands behind an operator, to the last Slice that crops it."""
+    op, left = port.site.op, len(port.cropping_ops)
+    while left:
+        op = unmeasured(graph, op)[0][0]
+        yield op
+        left -= op in port.cropping_ops
 
 
 def _alone(graph: Graph, op: Op) -> bool:

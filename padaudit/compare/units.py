@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from padaudit.compare.around_keras import around_keras
+from padaudit.compare.around_keras import crops_behind as keras_crops
 from padaudit.compare.around_onnx import Around, around_onnx
+from padaudit.compare.around_onnx import crops_behind as onnx_crops
 from padaudit.compare.kernels import (
     Kernels,
     OnnxKernels,
@@ -21,6 +23,7 @@ from padaudit.compare.unit import Unit
 from padaudit.compare.values import Values
 from padaudit.formats.guard import well_formed
 from padaudit.ir.graph import Graph
+from padaudit.ir.op import Op
 from padaudit.ir.site import Family, PaddingSite, Window
 from padaudit.ir.walk import graph_of_op, walk
 
@@ -66,13 +69,14 @@ def _onnx_units(model: Loaded, seen: Mapping[str, Array]) -> Maker:
 
     document: Any = model.document
     constants, kernels = Constants(document.model), OnnxKernels(document)
-    tables: dict[int, Values] = {}
+    tables: dict[int, tuple[Values, list[Op]]] = {}
 
     def make(graph: Graph, site: PaddingSite, position: int) -> list[Unit]:
         kernel = kernels.of(graph, site)
-        known = seen if graph is model.graph else None
-        values = tables.setdefault(id(graph), Values(constants, graph, known))
-        around = around_onnx(values, graph, site)
+        if id(graph) not in tables:
+            values = Values(constants, graph, seen if graph is model.graph else None)
+            tables[id(graph)] = values, onnx_crops(values, graph, _sites_in(model, graph))
+        around = around_onnx(tables[id(graph)][0], graph, site, tables[id(graph)][1])
         channels = _channels(graph, site)
         if kernel is not None and site.family is not Family.TRANSPOSED_CONV:
             channels = kernel.shape[1] * site.group, kernel.shape[0]
@@ -84,9 +88,13 @@ def _onnx_units(model: Loaded, seen: Mapping[str, Array]) -> Maker:
 def _keras_units(model: Loaded) -> Maker:
     document: Any = model.document
     stored = keras_kernels(document)
+    claimed: dict[int, list[Op]] = {}
 
     def make(graph: Graph, site: PaddingSite, position: int) -> list[Unit]:
-        around, channels = around_keras(graph, site), _channels(graph, site)
+        if id(graph) not in claimed:
+            claimed[id(graph)] = keras_crops(graph, _sites_in(model, graph))
+        around = around_keras(graph, site, claimed[id(graph)])
+        channels = _channels(graph, site)
         name = site.op.name.split("#")[0]
         top = (*site.scope, name)[0].split("#")[0]
         kernels = stored.get((top, name), {})
@@ -101,6 +109,11 @@ def _keras_units(model: Loaded) -> Maker:
         return [_unit(site, around, site.group, channels, kernel, position)]
 
     return make
+
+
+def _sites_in(model: Loaded, graph: Graph) -> list[PaddingSite]:
+    ops = set(map(id, graph.ops()))
+    return [site for site in model.sites if id(site.op) in ops]
 
 
 def _separable(

@@ -31,27 +31,24 @@ def build(name: str) -> Any:
 
 
 def _calibrate(model: Any, size: tuple[int, int]) -> None:
-    """Give normalisations the statistics of their inputs, roughly, and scales values that count."""
+    """Give weights values that count, and normalisations roughly the statistics of their inputs."""
     import keras
 
     rng = np.random.default_rng(12)
-    layers = [layer for layer in model._flatten_layers() if not hasattr(layer, "_flatten_all")]
-    norms = [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]
-    for layer in norms:
-        layer.momentum = 0.0
-    model(rng.uniform(-1, 1, (2, *size, 3)).astype(np.float32), training=True)
-    for layer in norms:
-        layer.momentum = 0.99
     for weight in model.weights:
         value = np.asarray(weight)
-        if value.ndim != 1:
-            continue
-        if type(weight.path.split("/")[-1]) is str and "layer_scale" in weight.path:
+        if "layer_scale" in weight.path:
             weight.assign(rng.uniform(0.3, 0.7, value.shape))
-        elif weight.path.endswith("moving_variance"):
-            weight.assign(value * rng.uniform(0.7, 1.4, value.shape) + 1e-3)
         elif weight.path.endswith(("bias", "beta", "gamma")):
             weight.assign(value + rng.uniform(-0.2, 0.2, value.shape))
+    norms = [x for x in model._flatten_layers() if isinstance(x, keras.layers.BatchNormalization)]
+    for layer in norms:
+        layer.momentum = 0.0
+    model(rng.standard_normal((2, *size, 3)).astype(np.float32), training=True)
+    for layer in norms:
+        layer.momentum = 0.99
+        variance = np.asarray(layer.moving_variance)
+        layer.moving_variance.assign(variance * rng.uniform(0.7, 1.4, variance.shape))
 
 
 def main(name: str, folder: Path) -> None:
