@@ -16,6 +16,7 @@ from padaudit.compare.values import Values
 from padaudit.formats.onnx.constants import Constants
 from padaudit.formats.onnx.write import write_onnx
 from padaudit.ir.dims import Shape
+from padaudit.ir.site import PaddingSite
 from padaudit.verification.runner import Job, run
 from padaudit.verification.taps import Tap, with_outputs
 
@@ -27,7 +28,7 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What a run showed: amounts of Pads and Slices, and shapes of what padded operators read."""
+    """What a run showed: amounts of Pads and Slices, and shapes around padded operators."""
 
     values: Mapping[str, Array] = field(default_factory=dict)
     shapes: Mapping[str, Shape] = field(default_factory=dict)
@@ -41,11 +42,18 @@ def unsettled(model: Loaded) -> list[str]:
     return unsettled_amounts(Values(Constants(document.model), model.graph), model.graph)
 
 
+def _is_sized(site: PaddingSite) -> bool:
+    return all(isinstance(size, int) for size in site.output_size)
+
+
 def observe(model: Loaded, feed: Feed, scratch: Path, timeout: float) -> Seen:
     """Run an ONNX model once; what it does not show stays unknown."""
     document: Any = model.document
     amounts = unsettled(model)
-    read = {site.op.inputs[0] for site in model.sites if not site.scope}
+    outer = [site for site in model.sites if not site.scope]
+    read = {site.op.inputs[0] for site in outer}
+    # What stands behind an operator crops nothing that is known before its output's size is.
+    read |= {site.op.outputs[0] for site in outer if not _is_sized(site)}
     names = sorted({*amounts, *read} - set(model.graph.inputs))
     folder = document.path.parent if document.data_files else scratch
     path = folder / f".observed.{os.getpid()}.onnx"
