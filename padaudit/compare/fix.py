@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from padaudit.compare.differences import PaddingDifference
+from padaudit.compare.stale import forget_sizes
 from padaudit.compare.surroundings import ahead_of, crops_are_measured, take_out_crops
 from padaudit.compare.unit import Unit
 from padaudit.formats.onnx.build import make_attribute
@@ -70,6 +71,8 @@ def corrected(
         reason = done[place]
         if reason:
             left.append(Unfixed(item, reason))
+    unfixed = [item.difference for item in left]
+    forget_sizes(editor, graph, [item for item in found if item not in unfixed])
     return editor.result(), tuple(left)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 
@@ -85,6 +86,11 @@ WRONG: dict[str, tuple[ModelProto, ModelProto, str]] = {
         chain(conv(UP, pads=[0, 1, 0, 0]), cut((1, -1), (1, -1))),
         "ConvTranspose0",
     ),
+    "convolution, with more outputs than are right": (
+        chain(conv(pads=[1, 1, 1, 1]), RELU, pool("MaxPool")),
+        chain(conv(pads=[1, 1, 3, 4]), RELU, pool("MaxPool")),
+        "Conv0",
+    ),
     "convolution, its input cropped": (
         chain(conv(pads=[0, 0, 1, 1])),
         chain(cut((1, END), (2, END)), conv(pads=[0, 0, 1, 1])),
@@ -144,13 +150,16 @@ def saved(folder: Path, **models: ModelProto) -> list[Path]:
 @pytest.mark.parametrize("case", WRONG)
 def test_a_wrong_port_is_corrected(case: str, tmp_path: Path) -> None:
     ours, theirs, name = WRONG[case]
-    original, port = saved(tmp_path, original=ours, port=theirs)
+    sized = onnx.shape_inference.infer_shapes(theirs, strict_mode=True)
+    original, port = saved(tmp_path, original=ours, port=sized)
     result = compare_files(original, port, InputShapes(), tmp_path / "fixed.onnx")
     (item,) = result.differences
     assert item.port.id == name
     assert result.status is Sameness.DIFFERENT
     assert result.fixed is not None, (result.reason, result.unfixed, result.after)
     assert result.after is not None and result.after.max_abs < 1e-4
+    # What a file records of sizes has to go with what is corrected.
+    onnx.checker.check_model(onnx.load(result.fixed), full_check=True)
     again = compare_files(original, result.fixed, InputShapes())
     assert again.status is Sameness.SAME and not again.differences
 
@@ -205,6 +214,4 @@ def test_a_pad_that_something_else_reads_stays_for_that(tmp_path: Path) -> None:
     (item,) = result.differences
     assert item.port.id == "AveragePool1" and item.divisor
     assert result.fixed is not None and result.after is not None and result.after.max_abs < 1e-4
-    import onnx
-
     assert node_types(onnx.load(result.fixed)) == ["Pad", "AveragePool", "Conv", "Conv"]

@@ -7,7 +7,7 @@ touch stays byte for byte what it was.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Final
 
 from padaudit.errors import InputError
@@ -28,12 +28,15 @@ from padaudit.formats.onnx.protos import (
     TensorProto,
     ValueInfoProto,
 )
-from padaudit.formats.onnx.splice import Content, Splice, spliced
+from padaudit.formats.onnx.splice import EMPTY, Content, Splice, spliced
 from padaudit.formats.onnx.wire import WireError, encode_message
 from padaudit.formats.onnx.write import RewrittenOnnx
 
 _FREE_INITIALIZERS_IR: Final = 4
 _INPUT: Final = field_number(GraphProto, "input")
+_OUTPUT: Final = field_number(GraphProto, "output")
+_VALUE_INFO: Final = field_number(GraphProto, "value_info")
+_NAME: Final = field_number(ValueInfoProto, "name")
 _MODEL: Final = (-1, "")
 """The key of changes to the model itself; others are (function's index, copy's name)."""
 
@@ -51,7 +54,8 @@ class GraphEditor:
         self.document = document
         self.model = document.model
         self._changes: dict[tuple[int, str], Changes] = {}
-        self._inputs: dict[int, ValueInfoProto] = {}
+        self._ends: dict[tuple[int, int], ValueInfoProto] = {}
+        self._forgotten: set[bytes] = set()
         self._nodes, self._tensors = _names(self.model)
         self._tries: defaultdict[str, int] = defaultdict(lambda: 1)
         self._copy = ""
@@ -113,7 +117,15 @@ class GraphEditor:
 
     def set_input(self, index: int, value: ValueInfoProto) -> None:
         """Replace an input of the graph."""
-        self._inputs[index] = value
+        self._ends[_INPUT, index] = value
+
+    def set_output(self, index: int, value: ValueInfoProto) -> None:
+        """Replace an output of the graph."""
+        self._ends[_OUTPUT, index] = value
+
+    def forget_types(self, names: Collection[str]) -> None:
+        """Drop what the graph records of the types of inner tensors."""
+        self._forgotten |= {name.encode() for name in names}
 
     def free_node_name(self, wanted: str) -> str:
         """Return a name that no node and no tensor has yet, and take it."""
@@ -155,20 +167,23 @@ class GraphEditor:
         changes = self._changes.get(_MODEL, Changes())
         add_leftovers(self.model, changes)
         splices = list(splices_of(changes, locator))
-        splices += self._input_splices(locator)
+        splices += self._type_splices(locator)
         for index, name in sorted(key for key in self._changes if key != _MODEL):
             content = function_copy(locator, index, name, self._changes[index, name])
             splices.append(Splice(len(buffer), len(buffer), content, None))
         return spliced(0, len(buffer), splices)
 
-    def _input_splices(self, locator: Locator) -> Iterator[Splice]:
-        if not self._inputs:
+    def _type_splices(self, locator: Locator) -> Iterator[Splice]:
+        if not self._ends and not self._forgotten:
             return
         place = locator.container((("graph",),))
-        found = locator.fields(place, _INPUT)
-        for index, value in self._inputs.items():
-            content = (encode_message(_INPUT, value.SerializeToString()),)
-            yield Splice(found[index].start, found[index].end, content, place)
+        for (number, index), value in self._ends.items():
+            found = locator.fields(place, number)[index]
+            content = (encode_message(number, value.SerializeToString()),)
+            yield Splice(found.start, found.end, content, place)
+        for record in locator.fields(place, _VALUE_INFO) if self._forgotten else ():
+            if locator.text(locator.place(record, place), _NAME) in self._forgotten:
+                yield Splice(record.start, record.end, EMPTY, place)
 
 
 def _names(model: ModelProto) -> tuple[set[str], set[str]]:

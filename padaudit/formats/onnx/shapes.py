@@ -76,6 +76,11 @@ def override_inputs(model: ModelProto, shapes: Mapping[str, TensorInfo]) -> Mode
     return light
 
 
+def inferred_outputs(model: ModelProto) -> dict[str, ValueInfoProto]:
+    """Return the types of a model's outputs by its nodes alone, whatever it records."""
+    return {value.name: value for value in _inferred(override_inputs(model, {})).graph.output}
+
+
 def retyped(value: ValueInfoProto, info: TensorInfo) -> ValueInfoProto:
     """Return a copy of a graph input with another shape."""
     copy = ValueInfoProto()
