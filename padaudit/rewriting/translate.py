@@ -29,7 +29,13 @@ from padaudit.rewriting.output import publish, write_document
 from padaudit.rewriting.run import Loaded, RewriteResult, allows_writing, loaded, obstacles
 from padaudit.rewriting.translated import settle
 from padaudit.verification.evidence import Status
-from padaudit.verification.keras_level import Feeds, keras_feeds, precision, run_unmended
+from padaudit.verification.keras_level import (
+    Feeds,
+    keras_feeds,
+    precision,
+    run_at_other_sizes,
+    run_unmended,
+)
 from padaudit.verification.translation_proof import TranslationProof
 
 _NEWEST_OPSET: Final = 18
@@ -74,6 +80,11 @@ def rewrite_translated(
         translation = translate_keras(
             file, values, scratch, how, options.timeout, options.memory_mb
         )
+        if feeds and translation.loaded and translation.run.outputs is None:
+            sized = run_at_other_sizes(model, [file], scratch, options, options.trust_model)
+            if sized is not None:
+                run, feeds = replace(translation.run, outputs=sized[0][0].outputs), sized[1]
+                translation = replace(translation, run=run)
         translated = loaded(_document(source, translation, options, opset), InputShapes())
         settled = settle(model, translated, translation.marks, options)
         aside = scratch / "settled.onnx"

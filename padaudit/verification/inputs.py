@@ -13,6 +13,12 @@ from numpy.typing import NDArray
 
 from padaudit.errors import UsageError
 
+OTHER_SIZES: Final = ((64, 96), (64,), (512,))
+"""What to try where a model does not run at the sizes of `open_sizes`.
+
+Networks with skip connections want multiples of a power of two, some want square images, and
+sound comes in frames of hundreds of samples.
+"""
 MAX_ELEMENTS: Final = 1 << 29
 """How many elements an input may have that is made up."""
 Array = NDArray[Any]

@@ -25,6 +25,7 @@ from padaudit.verification.model_level import (
     Tolerance,
     compare_models,
     feeds_of,
+    feeds_to_try,
     on_provider,
     same_feeds,
     setup_of,
@@ -64,6 +65,11 @@ def prove_keras_pair(model: Loaded, written: Path, scratch: Path, options: Optio
     original, rewritten = _both(model.document.path or written, written, feeds, scratch, options)
     if original.stopped:
         return _does_not_run(original, "the original was not run whole")
+    if original.outputs is None and not original.died:
+        files = [model.document.path or written, written]
+        found = run_at_other_sizes(model, files, scratch, options)
+        if found is not None:
+            (original, rewritten), feeds = found
     if original.outputs is None:
         return _translated_pair(model, written, feeds, scratch, options, original.error)
     if rewritten.outputs is None:
@@ -202,6 +208,42 @@ def keras_feeds(model: Loaded, inputs: Path | None = None) -> list[Feeds]:
     """
     specs = keras_specs(model)
     return feeds_of(specs, own_feeds(inputs, specs))
+
+
+def run_at_other_sizes(
+    model: Loaded, files: Sequence[Path], scratch: Path, options: Options, legacy: bool = False
+) -> tuple[list[KerasRun], list[Feeds]] | None:
+    """Run Keras files at further sizes, where the first one did not run at the usual ones.
+
+    Parameters
+    ----------
+    model : Loaded
+        The first one.
+    files : sequence of Path
+        What to run.
+    scratch : Path
+        A folder that the caller removes.
+    options : Options
+        Limits of one run of all of them; the user's own inputs are tried as well.
+    legacy : bool
+        Whether tf-keras runs them.
+
+    Returns
+    -------
+    tuple of list of KerasRun and list of Feeds, or None
+        The runs, and the inputs; None if the first file runs at none of the sizes, or no
+        size is open.
+    """
+    specs = keras_specs(model)
+    limits: Any = {"timeout": options.timeout, "memory_mb": options.memory_mb}
+    for number, feeds in enumerate(feeds_to_try(specs, own_feeds(options.inputs, specs))[1:]):
+        folder = scratch / f"other-sizes-{number}"
+        folder.mkdir()
+        arrays = [list(feed.values()) for feed in feeds]
+        runs = run_keras(files, arrays, folder, legacy=legacy, **limits)
+        if runs[0].outputs is not None:
+            return runs, [dict(feed) for feed in feeds]
+    return None
 
 
 def keras_specs(model: Loaded) -> list[InputSpec]:

@@ -17,6 +17,7 @@ from padaudit.ir.dims import Open
 from padaudit.verification.compare import Difference, compare_arrays, merge
 from padaudit.verification.evidence import Evidence, Status, Verification
 from padaudit.verification.inputs import (
+    OTHER_SIZES,
     InputSpec,
     NoValuesError,
     Sizes,
@@ -226,6 +227,18 @@ def feeds_of(
             raise
         made = []
     return [*made, *own]
+
+
+def feeds_to_try(
+    specs: Sequence[InputSpec], own: Sequence[dict[str, Array]] = ()
+) -> list[list[dict[str, Array]]]:
+    """Return `feeds_of` at the usual sizes and, if some are open, at those of `OTHER_SIZES`."""
+    usual = feeds_of(specs, own)
+    if len(usual) == len(own) or not any(open_sizes(specs)):
+        return [usual]
+    others = (open_sizes(specs, base) for base in OTHER_SIZES)
+    made = ([feed for sizes in each for feed in feeds_at(specs, sizes)] for each in others)
+    return [usual, *([*feeds, *own] for feeds in made)]
 
 
 def feeds_at(specs: Sequence[InputSpec], sizes: Sizes) -> Iterator[dict[str, Array]]:

@@ -16,7 +16,7 @@ from padaudit.rewriting.run import Loaded, load
 from padaudit.verification.compare import merge
 from padaudit.verification.evidence import Evidence, Status, Verification
 from padaudit.verification.explicit_form import Runnable, runnable
-from padaudit.verification.inputs import InputSpec, NoValuesError, generate, open_sizes
+from padaudit.verification.inputs import OTHER_SIZES, InputSpec, NoValuesError, generate, open_sizes
 from padaudit.verification.keras_level import SOURCE_RTOL
 from padaudit.verification.locate import Located, locate
 from padaudit.verification.model_level import (
@@ -38,8 +38,7 @@ from padaudit.verification.telling import looked_inside, telling
 from padaudit.verification.trials import Run, Trial, guessed, rank, run_on
 from padaudit.verification.unsteady import drawing, unsteady, why_unsteady
 
-_BASES: Final = ((32, 33, 47), (64,))
-"""Sizes to run models of open size at; networks with skip connections want powers of two."""
+_BASES: Final = ((32, 33, 47), *OTHER_SIZES)
 
 
 @dataclass(frozen=True, slots=True)

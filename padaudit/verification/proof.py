@@ -22,7 +22,7 @@ from padaudit.verification.model_level import (
     ModelPair,
     Tolerance,
     compare_models,
-    feeds_of,
+    feeds_to_try,
     input_specs,
     on_provider,
     same_feeds,
@@ -210,9 +210,25 @@ def _onnx_models(model: Loaded, written: Path, plan: Plan, options: Options) -> 
         return Verification(Status.UNVERIFIED, reason=f"the models were not run whole: {wrong}")
     try:
         specs = input_specs(document.model, options.input_shapes)  # type: ignore[attr-defined]
-        feeds = feeds_of(specs, own_feeds(options.inputs, specs))
+        tries = feeds_to_try(specs, own_feeds(options.inputs, specs))
     except UsageError as error:
         return Verification(Status.UNVERIFIED, reason=str(error))
+    levels = []
+    for feeds in tries:
+        levels.append(_at_sizes(model, written, feeds, plan, options))
+        if not _nothing_ran(levels[-1]):
+            return levels[-1]
+    return levels[0]
+
+
+def _nothing_ran(level: Verification) -> bool:
+    return level.status is Status.UNVERIFIED and level.reason in level.not_covered
+
+
+def _at_sizes(
+    model: Loaded, written: Path, feeds: Sequence[Feed], plan: Plan, options: Options
+) -> Verification:
+    document = model.document
     if isinstance(document.source, mmap.mmap) and document.path is not None:  # type: ignore[attr-defined]
         pair = ModelPair(document.path, written)
         tolerance = _tolerance(plan)

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from padaudit.errors import InputError, UsageError
 from padaudit.verification.arrays_file import fitted, load_arrays
-from padaudit.verification.inputs import InputSpec, generate, open_sizes
+from padaudit.verification.inputs import OTHER_SIZES, InputSpec, generate, open_sizes
+from padaudit.verification.runner import Job, run
 
 Array = NDArray[Any]
 LABELS: Final = "y"
@@ -46,15 +47,15 @@ class Samples:
         return sum(len(next(iter(feed.values()))) for feed in self.feeds)
 
 
-def made_up(specs: Sequence[InputSpec]) -> Samples:
-    """Return random inputs and border impulses, at 64 where a size is open.
+def made_up(specs: Sequence[InputSpec], base: Sequence[int] = _BASE) -> Samples:
+    """Return random inputs and border impulses, at 64 (or the given sizes) where one is open.
 
     Raises
     ------
     UsageError
         If no values can be made up for an input.
     """
-    sizes = dict(open_sizes(specs, _BASE)[0])
+    sizes = dict(open_sizes(specs, base)[0])
     for spec in specs:
         batch = spec.symbols()[0] if spec.shape else None
         if batch is not None:
@@ -62,6 +63,16 @@ def made_up(specs: Sequence[InputSpec]) -> Samples:
     feeds = [generate(specs, "random", seed, sizes) for seed in range(_SEEDS)]
     feeds.append(generate(specs, "border", 0, sizes))
     return Samples(feeds, None, f"{_SEEDS} random inputs and border impulses")
+
+
+def fitting(path: Path, specs: Sequence[InputSpec], samples: Samples, timeout: float) -> Samples:
+    """Return made-up samples of the first sizes at which an ONNX model of open sizes runs."""
+    if not any(open_sizes(specs)):
+        return samples
+    for tried in (samples, *(made_up(specs, base) for base in OTHER_SIZES)):
+        if run([Job(path, tuple(tried.feeds[:1]))], timeout=timeout)[0].outputs is not None:
+            return tried
+    return samples
 
 
 def from_file(path: Path, specs: Sequence[InputSpec]) -> Samples:

@@ -24,7 +24,7 @@ from padaudit.verification.model_level import NO_ELEMENTS, Tolerance
 from padaudit.verification.naive import Change, change_of
 from padaudit.verification.providers import using
 from padaudit.verification.runner import Job, RunOutcome, run
-from padaudit.verification.samples import Samples, concrete, from_file, made_up
+from padaudit.verification.samples import Samples, concrete, fitting, from_file, made_up
 from padaudit.verification.telling import telling
 from padaudit.verification.unsteady import drawing, unsteady, why_unsteady
 from padaudit.verification.variants import Variants, refusal
@@ -88,8 +88,7 @@ class WhatIf:
     runtime : str
         What ran the model.
     telling : bool
-        Whether the outputs change with the inputs; where they do not, they can't show what
-        padding does.
+        Whether the outputs change with the inputs: only then they show what padding does.
     note : str
         Why it was not run as it is, one clause; else empty.
     """
@@ -221,6 +220,8 @@ def _subject(
         raise UsageError("only a model in a file can be run")
     specs = specs_of(original, input_shapes)
     samples = made_up(specs) if inputs is None else from_file(inputs, specs)
+    if inputs is None and original.document.format == "onnx":
+        samples = fitting(path, specs, samples, timeout)
     shapes = InputShapes(concrete(specs, samples))
     if original.document.format == "onnx":
         target, note = _runnable(load(path, shapes), shapes, samples, scratch, timeout)

@@ -129,6 +129,32 @@ def test_every_architecture_becomes_onnx(name: str, tmp_path: Path) -> None:
     assert not padaudit.check(result.target).implicit
 
 
+def u_net() -> Any:
+    """Return a network over images of any size that two poolings divide."""
+    layers = keras.layers
+    image = keras.Input((None, None, 3), name="image")
+    x, skips = image, []
+    for place, filters in enumerate((4, 6)):
+        x = layers.Conv2D(filters, 3, padding="same", activation="relu", name=f"down{place}")(x)
+        skips.append(x)
+        x = layers.MaxPooling2D(2)(x)
+    for place, filters in enumerate((6, 4)):
+        x = layers.Concatenate()([layers.UpSampling2D(2)(x), skips.pop()])
+        x = layers.Conv2D(filters, (3, 2), padding="same", name=f"up{place}")(x)
+    return keras.Model(image, x)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("suffix", [".keras", ".onnx"])
+def test_a_u_net_of_open_size_is_proven_whole(suffix: str, tmp_path: Path) -> None:
+    u_net().save(tmp_path / "net.keras")
+    result = padaudit.rewrite(tmp_path / "net.keras", tmp_path / f"out{suffix}")
+    assert result.written, result.verification
+    assert "source" in {item.level for item in result.verification.evidence}
+    assert not [reason for reason in result.verification.not_covered if "whole" in reason]
+    assert padaudit.verify(tmp_path / "net.keras", result.target).status is Status.EQUIVALENT
+
+
 def test_options_of_onnx_output(tmp_path: Path) -> None:
     layers = keras.layers
     image = keras.Input((None, None, 3), name="image")
