@@ -215,8 +215,7 @@ def _subject(
     """Return what is run: the model in ONNX, with the sizes of the samples."""
     from padaudit.rewriting.run import load
 
-    path = original.document.path
-    if path is None:
+    if (path := original.document.path) is None:
         raise UsageError("only a model in a file can be run")
     specs = specs_of(original, input_shapes)
     samples = made_up(specs) if inputs is None else from_file(inputs, specs)
