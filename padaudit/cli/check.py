@@ -75,6 +75,7 @@ def check(paths: tuple[Path, ...], **options: Any) -> int:
         result = check_paths(paths, shapes, selection, options["architecture"])
     if options["impact"]:
         result = _measured(result, shapes, options["timeout"], options["provider"])
+    _refuse_model(options["output_file"], result)
     _report(result, options["output_format"], options["output_file"])
     for model in result.models:
         if model.note:
@@ -96,6 +97,13 @@ def _measured(
     for problem in problems:
         remark(problem)
     return ranked
+
+
+def _refuse_model(output_file: Path | None, result: CheckResult) -> None:
+    from padaudit.formats.atomic import is_one_of
+
+    if output_file is not None and is_one_of(output_file, [Path(m.path) for m in result.models]):
+        raise UsageError(f"--output-file {output_file} is a model; write to another file")
 
 
 def _report(result: CheckResult, output_format: str, output_file: Path | None) -> None:

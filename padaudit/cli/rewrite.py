@@ -21,6 +21,7 @@ from padaudit.cli.options import (
     timeout_option,
 )
 from padaudit.errors import UsageError
+from padaudit.formats.atomic import is_one_of
 from padaudit.verification.evidence import Status
 
 if TYPE_CHECKING:
@@ -184,7 +185,7 @@ def _target(model: Path, output: Path | None, in_place: bool, word: str) -> Path
     if in_place and output is not None:
         raise UsageError("--in-place and --output exclude each other")
     target = model if in_place else output or default_target(model, word)
-    if not in_place and target.exists() and target.samefile(model):
+    if not in_place and is_one_of(target, [model]):
         raise UsageError(f"{target} is the input itself; use --in-place to replace it")
     return target
 

@@ -20,6 +20,7 @@ from padaudit.compare.units import units_of
 from padaudit.compare.unlike import pair_unlike
 from padaudit.compare.verdict import judged, not_run, proven, unneeded
 from padaudit.errors import UsageError
+from padaudit.formats.atomic import is_one_of
 from padaudit.formats.shape_options import InputShapes
 from padaudit.ir.walk import graph_of_op
 from padaudit.rewriting.run import Loaded
@@ -66,7 +67,7 @@ def _compared(
     original: Path, port: Path, input_shapes: InputShapes, fix: Path | None, timeout: float
 ) -> Comparison:
     pair = load_pair(original, port, input_shapes)
-    _check_fix(pair.port, port, fix)
+    _check_fix(pair.port, original, port, fix)
     with tempfile.TemporaryDirectory(prefix="padaudit-") as name:
         scratch = Path(name)
         pair, seen = settled(pair, scratch, timeout)
@@ -127,7 +128,7 @@ def _ports(found: Sequence[PaddingDifference]) -> set[Unit]:
     return {item.port for item in found}
 
 
-def _check_fix(model: Loaded, port: Path, fix: Path | None) -> None:
+def _check_fix(model: Loaded, original: Path, port: Path, fix: Path | None) -> None:
     if fix is None:
         return
     if model.document.format != "onnx":
@@ -137,5 +138,7 @@ def _check_fix(model: Loaded, port: Path, fix: Path | None) -> None:
         )
     if fix.suffix.lower() != ".onnx":
         raise UsageError(f"--fix writes ONNX; give it a name that ends in .onnx, not '{fix.name}'")
-    if fix.exists() and fix.samefile(port):
-        raise UsageError(f"--fix {fix} is the port itself; write to another file")
+    if not fix.absolute().parent.is_dir():
+        raise UsageError(f"--fix {fix}: there is no folder {fix.absolute().parent}")
+    if is_one_of(fix, [original, port]):
+        raise UsageError(f"--fix {fix} is one of the two models; write to another file")

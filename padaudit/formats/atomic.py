@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -38,6 +38,11 @@ def staged(target: Path) -> Iterator[Path]:
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def is_one_of(path: Path, files: Iterable[Path]) -> bool:
+    """Tell whether a path leads to one of some files, by whatever name or link."""
+    return path.exists() and any(file.exists() and path.samefile(file) for file in files)
 
 
 def adopt_mode(path: Path) -> None:

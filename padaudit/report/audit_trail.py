@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from padaudit import __version__
 from padaudit.errors import InputError, UsageError
-from padaudit.formats.atomic import staged
+from padaudit.formats.atomic import is_one_of, staged
 from padaudit.formats.detect import read_document
 from padaudit.report.jsonable import dumps, error_map_json, rewrite_json, verification_json
 from padaudit.verification.evidence import Verification
@@ -43,9 +43,9 @@ def check_evidence_path(
         raise UsageError(f"--evidence {path}: there is no folder {path.absolute().parent}")
     if path.is_dir():
         raise UsageError(f"--evidence {path} is a folder; name a file")
-    if any(path.resolve() == model.resolve() for model in models):
+    if is_one_of(path, models):
         raise UsageError(f"--evidence {path} is a model; write to another file")
-    if inputs is not None and path.resolve() == inputs.resolve():
+    if inputs is not None and is_one_of(path, [inputs]):
         raise UsageError(f"--evidence {path} is what --inputs names; write to another file")
 
 

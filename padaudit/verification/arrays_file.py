@@ -70,7 +70,7 @@ def _refuse_large(path: Path) -> None:
 def _cause(error: Exception) -> str:
     text = " ".join(str(error).split()).rstrip(".;") or type(error).__name__
     if "allow_pickle" in text:
-        return "it holds Python objects, which are never loaded (they can run code)"
+        return "it is no file of arrays, or holds Python objects, which are never loaded"
     return f"it is no file of arrays, or damaged ({text})"
 
 

@@ -78,8 +78,8 @@ def fitting(path: Path, specs: Sequence[InputSpec], samples: Samples, timeout: f
 def from_file(path: Path, specs: Sequence[InputSpec]) -> Samples:
     """Return the inputs in a file: arrays by input name, and classes as ``y``.
 
-    A ``.npz`` file, or for a model with one input also a ``.npy`` file. One array for a model
-    with one input may have any name. An array that is as its input's fixed shape says, while
+    A ``.npz`` file, or for a model with one input also a ``.npy`` file, or a ``.npz`` file
+    whose array has no name of its own. An array that is as its input's fixed shape says, while
     others have another number of rows, goes into each run whole.
 
     Raises
@@ -104,10 +104,14 @@ def own_feeds(path: Path | None, specs: Sequence[InputSpec]) -> list[dict[str, A
     return [] if path is None else from_file(path, specs).feeds
 
 
+_UNNAMED: Final = frozenset({"", "arr_0"})
+"""The names of an array that was saved without one."""
+
+
 def _by_input(
     path: Path, arrays: Mapping[str, Array], specs: Sequence[InputSpec]
 ) -> dict[str, Array]:
-    if len(arrays) == len(specs) == 1:
+    if len(specs) == 1 and len(arrays) == 1 and _UNNAMED.issuperset(arrays):
         arrays = {specs[0].name: next(iter(arrays.values()))}
     names = [spec.name for spec in specs]
     missing = [name for name in names if name not in arrays]

@@ -128,7 +128,9 @@ def main(folder: Path) -> None:
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     try:
         onnxruntime: Any = importlib.import_module("onnxruntime")
-    except ImportError:
+    except ModuleNotFoundError as error:
+        if error.name != "onnxruntime":
+            raise
         write_record(folder / RUNTIME_FILE, RuntimeRecord(None))
         return
     runtime = f"onnxruntime {onnxruntime.__version__}"

@@ -269,6 +269,15 @@ def test_json_into_a_file_leaves_stdout_without_json(workplace: Path) -> None:
     assert "{" not in result.stdout
 
 
+def test_a_report_does_not_replace_a_model(workplace: Path) -> None:
+    before = (workplace / "clean.onnx").read_bytes()
+    (workplace / "linked.onnx").hardlink_to(workplace / "clean.onnx")
+    result = run("check", "--output-file", "linked.onnx", "clean.onnx", cwd=workplace)
+    assert result.returncode == 2
+    assert "--output-file linked.onnx is a model" in result.stderr
+    assert (workplace / "clean.onnx").read_bytes() == before
+
+
 # --- paths --------------------------------------------------------------------------------
 
 

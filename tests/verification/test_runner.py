@@ -199,6 +199,15 @@ def test_memory_limit_is_an_error_of_the_greedy_job() -> None:
     assert_negated(last)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_AS is not enforced there")
+def test_memory_that_is_too_little_to_start_is_told_from_a_missing_package() -> None:
+    (outcome,) = run([NEGATE], memory_mb=20)
+    assert outcome.outputs is None and outcome.error is not None
+    assert "could not be started" in outcome.error
+    assert outcome.error.endswith("(the limit is 20 MiB)")
+    assert "not installed" not in outcome.error
+
+
 def dying_worker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, code: str) -> None:
     """Let the worker run a piece of code instead of a job whose only input is ``die``."""
     script = tmp_path / "dying.py"
@@ -267,7 +276,8 @@ def test_worker_that_does_not_start_fails_every_job_at_once(
 def test_missing_onnxruntime_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    (tmp_path / "onnxruntime.py").write_text("raise ImportError('no such package')")
+    missing = "raise ModuleNotFoundError('no such package', name='onnxruntime')"
+    (tmp_path / "onnxruntime.py").write_text(missing)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     outcomes = run([NEGATE, NEGATE])
     assert all("onnxruntime, which is not installed" in str(item.error) for item in outcomes)

@@ -121,10 +121,12 @@ def test_text_is_taken(tmp_path: Path) -> None:
     assert feed["x"].tolist() == ["a", "longer"]
 
 
-def test_one_array_alone_may_have_any_name_or_be_a_plain_file(tmp_path: Path) -> None:
+def test_one_array_alone_may_be_without_a_name(tmp_path: Path) -> None:
     np.save(tmp_path / "in.npy", X)
-    for path in (saved(tmp_path, whatever=X), tmp_path / "in.npy"):
+    np.savez(tmp_path / "in.npz", X)
+    for path in (tmp_path / "in.npz", tmp_path / "in.npy"):
         np.testing.assert_array_equal(from_file(path, [IMAGE]).feeds[0]["x"], X)
+    assert "the model has no input 'whatever'" in refusal(saved(tmp_path, whatever=X))
     assert "it has no array for 'x', 'mask'" in refusal(tmp_path / "in.npy", IMAGE, MASK)
 
 
