@@ -56,7 +56,7 @@ def links(ours: Sequence[InputSpec], theirs: Sequence[InputSpec]) -> list[list[L
     """
     if len(ours) != len(theirs):
         raise UsageError(
-            f"the original has {len(ours)} inputs and the port {len(theirs)}: "
+            f"the first model has {len(ours)} inputs and the second {len(theirs)}: "
             "they can't be fed the same"
         )
     free = list(theirs)
@@ -67,8 +67,8 @@ def links(ours: Sequence[InputSpec], theirs: Sequence[InputSpec]) -> list[list[L
         found = next((item for item in ranked if _orders(spec, item)), None)
         if found is None:
             shapes = ", ".join(f"'{item.name}' {_text(item)}" for item in free)
-            given = f"the original's input '{spec.name}' {_text(spec)}"
-            raise UsageError(f"{given} fits none of the port's: {shapes}")
+            given = f"the first model's input '{spec.name}' {_text(spec)}"
+            raise UsageError(f"{given} fits none of the second's: {shapes}")
         free.remove(found)
         choices[place] = [Link(spec, found, order) for order in _orders(spec, found)]
     return [list(way) for _, way in zip(range(_MAX_WAYS), product(*choices), strict=False)]

@@ -136,7 +136,7 @@ def test_what_can_not_be_corrected_is_said(models: Path, here: Any) -> None:
 
 REFUSED: dict[str, tuple[list[str], str]] = {
     "a missing port": (["original.onnx", "missing.onnx"], "no such file"),
-    "inputs that do not fit": (["original.onnx", "fewer.onnx"], "fits none of the port's"),
+    "inputs that do not fit": (["original.onnx", "fewer.onnx"], "fits none of the second's"),
     "the port itself": (["original.onnx", "wrong.onnx", "--fix", "wrong.onnx"], "is one of the"),
     "the original": (["wrong.onnx", "original.onnx", "--fix", "wrong.onnx"], "is one of the"),
     "no folder": (["original.onnx", "wrong.onnx", "--fix", "no/f.onnx"], "there is no folder"),
