@@ -22,7 +22,7 @@ from padaudit.formats.onnx.widen import widened
 from padaudit.rewriting.options import Options
 from padaudit.subprocesses import ending_of, running
 from padaudit.verification.evidence import Status
-from padaudit.verification.keras_level import keras_feeds
+from padaudit.verification.keras_level import keras_feeds, keras_specs
 from padaudit.verification.translation_proof import TranslationProof
 
 keras: Any = pytest.importorskip("keras", reason="Keras writes and runs the models")
@@ -227,3 +227,26 @@ def test_a_process_that_gives_up_is_quoted(tmp_path: Path) -> None:
         dead = subprocess.Popen([sys.executable, "-c", code], stderr=stderr)
         dead.wait()
     assert ending_of(dead, tmp_path) == f"died with SIGABRT: it gave up by itself ({said})"
+
+
+def of_words() -> tuple[Any, Any]:
+    words = keras.Input((20,), dtype="int32", name="words")
+    x = L.Conv1D(3, 4, strides=3, padding="same", name="conv")(L.Embedding(10, 4)(words))
+    return words, x
+
+
+def of_bytes() -> tuple[Any, Any]:
+    image = keras.Input((9, 14, 2), dtype="uint8", name="image")
+    x = L.Conv2D(3, (3, 2), (2, 3), padding="same", name="conv")(L.Rescaling(1 / 255)(image))
+    return image, x
+
+
+@pytest.mark.parametrize(("made", "dtype"), [(of_words, "int32"), (of_bytes, "uint8")])
+def test_inputs_are_of_the_type_that_the_model_declares(
+    made: Callable[[], tuple[Any, Any]], dtype: str, tmp_path: Path
+) -> None:
+    source = saved(tmp_path / "m.keras", *made())
+    assert {spec.dtype for spec in keras_specs(api.load(source))} == {dtype}
+    result = api.rewrite(source, tmp_path / "m.onnx")
+    assert result.verification.status is Status.EQUIVALENT
+    assert "source" in {item.level for item in result.verification.evidence}

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final
+
 from padaudit.formats.keras.calls import Call, ConfigError, TensorRef
 from padaudit.formats.keras.config import LayerSpec, ModelSpec
+from padaudit.formats.keras.records import compute_dtype
 from padaudit.formats.keras.shapes import MAX_SIZE
 from padaudit.formats.keras.shapes.rule import ShapeUnknown
 from padaudit.formats.keras.shapes.wrappers import with_time, without_time
@@ -31,7 +37,22 @@ def declared(layer: LayerSpec | None, where: str) -> TensorInfo:
         return TensorInfo(None, cause=cause)
     if any(size is not None and not _sane(size) for size in shape):
         raise ConfigError(f"its input shape {str(shape)[:80]} makes no sense", layer.name)
-    return TensorInfo(open_shape(tuple(shape)))
+    return TensorInfo(open_shape(tuple(shape)), element_type(config))
+
+
+_NUMBERS: Final = re.compile(r"bool|u?int\d{1,2}|b?float\d{2}")
+
+
+def element_type(config: Mapping[str, Any]) -> str | None:
+    """Return numpy's name of the elements that an input layer declares; None where it is unknown.
+
+    >>> element_type({"dtype": "int32"}), element_type({"dtype": "string"}), element_type({})
+    ('int32', 'str', 'float32')
+    """
+    name = compute_dtype(config)
+    if name == "string":
+        return "str"
+    return name if _NUMBERS.fullmatch(name) else None
 
 
 def _sane(size: object) -> bool:
@@ -63,11 +84,12 @@ def prefer(info: TensorInfo, stated: Shape | None) -> TensorInfo:
     if stated is None:
         return info
     if info.shape is None:
-        return TensorInfo(stated)
+        return TensorInfo(stated, info.dtype)
     if known(info.shape[1:]) or len(stated) != len(info.shape):
         return info
     merged = zip(info.shape, stated, strict=True)
-    return TensorInfo(tuple(new if isinstance(old, Unknown) else old for old, new in merged))
+    shape = tuple(new if isinstance(old, Unknown) else old for old, new in merged)
+    return replace(info, shape=shape)
 
 
 def agree(one: Shape, other: Shape) -> bool:
