@@ -190,17 +190,25 @@ def _compared(
 
 
 def run_each(
-    model: Path | bytes, feeds: Sequence[Feed], timeout: float, memory_mb: int | None = None
+    model: Path | bytes,
+    feeds: Sequence[Feed],
+    timeout: float,
+    memory_mb: int | None = None,
+    outputs: tuple[str, ...] | None = None,
 ) -> list[RunOutcome]:
-    """Run a model on several sets of inputs, loaded once; one that fails costs no other."""
+    """Run a model on several sets of inputs, loaded once; one that fails costs no other.
+
+    ``outputs`` names those that are wanted; all if None.
+    """
     if not feeds:
         return []
-    whole = run([Job(model, tuple(feeds))], timeout=timeout, memory_mb=memory_mb)[0]
+    whole = run([Job(model, tuple(feeds), outputs)], timeout=timeout, memory_mb=memory_mb)[0]
     if whole.outputs is not None:
         return [replace(whole, outputs=(values,)) for values in whole.outputs]
     if len(feeds) == 1:
         return [whole]
-    return run([Job(model, (feed,)) for feed in feeds], timeout=timeout, memory_mb=memory_mb)
+    jobs = [Job(model, (feed,), outputs) for feed in feeds]
+    return run(jobs, timeout=timeout, memory_mb=memory_mb)
 
 
 def feeds_of(
@@ -247,10 +255,16 @@ def feeds_at(specs: Sequence[InputSpec], sizes: Sizes) -> Iterator[dict[str, Arr
         yield generate(specs, kind, SEED, sizes)
 
 
+def input_names(model: ModelProto) -> list[str]:
+    """Return the names of the inputs that a model must be given."""
+    weights = {tensor.name for tensor in model.graph.initializer}
+    return [value.name for value in model.graph.input if value.name not in weights]
+
+
 def input_specs(model: ModelProto, input_shapes: InputShapes) -> list[InputSpec]:
     """Return the inputs that a model must be given (weights have values of their own)."""
-    weights = {tensor.name for tensor in model.graph.initializer}
-    values = [value for value in model.graph.input if value.name not in weights]
+    given = set(input_names(model))
+    values = [value for value in model.graph.input if value.name in given]
     declared = {value.name: tensor_info(value.type) for value in values}
     chosen = input_shapes.by_name(declared, "the model")
     specs = []

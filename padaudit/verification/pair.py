@@ -13,6 +13,7 @@ from padaudit.compare.feeds import Link, as_port, links, other_links
 from padaudit.errors import UsageError
 from padaudit.formats.shape_options import InputShapes
 from padaudit.rewriting.run import Loaded, load
+from padaudit.verification.branches import judged
 from padaudit.verification.compare import merge
 from padaudit.verification.evidence import Evidence, Status, Verification
 from padaudit.verification.explicit_form import Runnable, runnable
@@ -32,8 +33,10 @@ from padaudit.verification.model_level import (
 )
 from padaudit.verification.outputs import OutputMatch, matched
 from padaudit.verification.providers import using
+from padaudit.verification.reach import bodies_of
 from padaudit.verification.runner import DEFAULT_TIMEOUT
 from padaudit.verification.samples import from_file
+from padaudit.verification.steering import steered
 from padaudit.verification.telling import looked_inside, telling
 from padaudit.verification.trials import Run, Trial, guessed, rank, run_on
 from padaudit.verification.unsteady import drawing, unsteady, why_unsteady
@@ -119,7 +122,7 @@ def _verified(
         counts = [len(model.graph.outputs) for model in models]
         if 0 in counts:
             return _without_outputs(models, counts)
-        comparison = _Comparison(models, forms, tolerance, limits)
+        comparison = _Comparison(models, forms, tolerance, limits, inputs is None)
         return comparison.verdict(ways, tries)
 
 
@@ -174,14 +177,19 @@ def _tries(way: Sequence[Link], inputs: Path | None) -> list[list[Feed]]:
     return made
 
 
+def _branches(model: Loaded) -> bool:
+    return model.document.format == "onnx" and bool(bodies_of(model.graph))
+
+
 @dataclass(frozen=True, slots=True)
 class _Comparison:
-    """Two models, as they are and as they run."""
+    """Two models, as they are and as they run; ``steer`` to try inputs for other branches too."""
 
     models: tuple[Loaded, Loaded]
     forms: tuple[Runnable, Runnable]
     tolerance: Tolerance
     limits: Limits
+    steer: bool
 
     def verdict(self, ways: Sequence[Sequence[Link]], tries: Sequence[list[Feed]]) -> Verification:
         """Run both models; of several ways to feed the second, the one that fits best counts.
@@ -221,7 +229,15 @@ class _Comparison:
             ours = self._run(0, feeds)
             if ours.ran:
                 break
-        return ours, feeds
+        if not ours.ran or not self.steer or not any(map(_branches, self.models)):
+            return ours, feeds
+        # A run of their own: what the model refuses of these costs none of the others.
+        first = run_on(ours, ours)[0]
+        further: list[Feed] = list(steered(feeds[first]))
+        more = self._run(0, further)
+        pairs = [pair for pair in zip(further, more.outputs, strict=True) if pair[1] is not None]
+        outputs = [*ours.outputs, *(values for _, values in pairs)]
+        return replace(ours, outputs=outputs), [*feeds, *(feed for feed, _ in pairs)]
 
     def _run(self, side: int, feeds: Sequence[Feed]) -> Run:
         model, form = self.models[side], self.forms[side]
@@ -255,9 +271,11 @@ class _Comparison:
         unequal = [item for item in matches if not item.equal]
         if not unequal:
             agreeing = Verification(Status.EQUIVALENT, (evidence,), not_covered=notes)
-            if any(telling(values, self.tolerance) for values in trial.results):
+            if not any(telling(values, self.tolerance) for values in trial.results):
+                agreeing = self._looked_inside(agreeing, (feeds[both[0]], given[both[0]]))
+            if agreeing.status is not Status.EQUIVALENT:
                 return agreeing
-            return self._looked_inside(agreeing, (feeds[both[0]], given[both[0]]))
+            return self._judged(agreeing, [(feeds[place], given[place]) for place in both])
         random = self._unsteady(0, ours, feeds), self._unsteady(1, theirs, given)
         steady = (m for m in unequal if m.ours not in random[0] and m.theirs not in random[1])
         worst = next(steady, None)
@@ -279,6 +297,12 @@ class _Comparison:
             return agreeing
         located = locate(self.models, self.forms, feed, self.tolerance, self.limits)
         return looked_inside(agreeing, located.site, located.compared, sites)
+
+    def _judged(self, agreeing: Verification, feeds: Sequence[FeedPair]) -> Verification:
+        """Judge agreement by the branches that were taken."""
+        models = self.forms[0].model, self.forms[1].model
+        limits = self.limits.timeout, self.limits.memory_mb
+        return judged(agreeing, models, feeds, self.steer, *limits)
 
     def _moved(self, matches: Sequence[OutputMatch]) -> Iterator[str]:
         """Yield how outputs were matched, where neither names nor order tell."""

@@ -14,6 +14,7 @@ from padaudit.ir.dims import Dim
 from padaudit.ir.op import Op
 from padaudit.ir.site import Family
 from padaudit.ir.walk import graph_of_op
+from padaudit.verification.branches import with_passes
 from padaudit.verification.evidence import Evidence, Status, Verification
 from padaudit.verification.known_errors import onnxruntime_errs
 from padaudit.verification.model_level import (
@@ -27,8 +28,10 @@ from padaudit.verification.model_level import (
     on_provider,
     same_feeds,
 )
+from padaudit.verification.reach import bodies_of, reached
 from padaudit.verification.samples import own_feeds
 from padaudit.verification.site_level import WITH_SLICE, Side, SitePair, prove_sites
+from padaudit.verification.steering import steered
 from padaudit.verification.telling import DOUBT, looked_inside
 from padaudit.verification.untouched import stray_change
 
@@ -215,7 +218,7 @@ def _onnx_models(model: Loaded, written: Path, plan: Plan, options: Options) -> 
         return Verification(Status.UNVERIFIED, reason=str(error))
     levels = []
     for feeds in tries:
-        levels.append(_at_sizes(model, written, feeds, plan, options))
+        levels.append(_in_branches(model, written, feeds, plan, options))
         if not _nothing_ran(levels[-1]):
             return levels[-1]
     return levels[0]
@@ -223,6 +226,20 @@ def _onnx_models(model: Loaded, written: Path, plan: Plan, options: Options) -> 
 
 def _nothing_ran(level: Verification) -> bool:
     return level.status is Status.UNVERIFIED and level.reason in level.not_covered
+
+
+def _in_branches(
+    model: Loaded, written: Path, feeds: Sequence[Feed], plan: Plan, options: Options
+) -> Verification:
+    """Compare the models, also on inputs that lead to other branches, and tell which none does."""
+    further = steered(feeds[0]) if bodies_of(model.graph) else []
+    reach = reached(model, [*feeds, *further], options.timeout, options.memory_mb)
+    if reach is None:
+        return _at_sizes(model, written, feeds, plan, options)
+    led = [feed for feed, ran in zip(further, reach.ran[len(feeds) :], strict=True) if ran]
+    level = _at_sizes(model, written, [*feeds, *led], plan, options)
+    missed = (*level.not_covered, *reach.notes())
+    return replace(level, evidence=with_passes(level.evidence, reach), not_covered=missed)
 
 
 def _at_sizes(

@@ -107,6 +107,31 @@ class Tap:
         return name
 
 
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A count of how often a body is run: the one that the innermost hop holds.
+
+    It is a constant of the body: 1, and 0 in the other branch; the passes of a loop are summed.
+    """
+
+    hops: tuple[Hop, ...]
+
+    @property
+    def name(self) -> str:
+        """What the model calls the output."""
+        return list(self.names())[-1]
+
+    def names(self) -> Iterator[str]:
+        """Yield what it is called in the body and in what encloses that, outwards."""
+        name = _outer_name(self.hops[-1], "ran")
+        yield name
+        for hop in reversed(self.hops):
+            name = _outer_name(hop, name)
+            if hop.stacks:
+                name = f"{name}/sum"
+            yield name
+
+
 def hops_of(graph: Graph, around: tuple[Hop, ...] = ()) -> dict[int, tuple[Hop, ...]]:
     """Return, by ``id(op)``, what encloses each operator of a graph."""
     found: dict[int, tuple[Hop, ...]] = {}
@@ -120,7 +145,7 @@ def hops_of(graph: Graph, around: tuple[Hop, ...] = ()) -> dict[int, tuple[Hop, 
 
 
 @contextmanager
-def tapped(document: OnnxDocument, taps: Sequence[Tap]) -> Iterator[Path]:
+def tapped(document: OnnxDocument, taps: Sequence[Tap | Mark]) -> Iterator[Path]:
     """Write a model that has further tensors as outputs, by `Tap.name`.
 
     The file is gone afterwards. It stands beside the model where that has external data,
@@ -141,11 +166,14 @@ def tapped(document: OnnxDocument, taps: Sequence[Tap]) -> Iterator[Path]:
             path.unlink(missing_ok=True)
 
 
-def with_outputs(document: OnnxDocument, taps: Sequence[Tap]) -> RewrittenOnnx:
+def with_outputs(document: OnnxDocument, taps: Sequence[Tap | Mark]) -> RewrittenOnnx:
     """Return a model with further tensors as outputs."""
     exposure = _Exposure(document)
     for tap in taps:
-        exposure.add(tap)
+        if isinstance(tap, Mark):
+            exposure.add_mark(tap)
+        else:
+            exposure.add(tap)
     buffer = document.buffer()
     return RewrittenOnnx(document, spliced(0, len(buffer), list(exposure.splices())))
 
@@ -166,8 +194,8 @@ class _Exposure:
     document : OnnxDocument
         The model.
     given : dict
-        By container the tensors that become its outputs; with the type of those that have to
-        be made, as they stand for what another branch makes.
+        By container the tensors that become its outputs; with the node that makes those that
+        have to be made, as they stand for what another branch makes, or count passes.
     outputs : dict
         By operator its new outputs: the names outside by those inside.
     calls : dict
@@ -175,23 +203,43 @@ class _Exposure:
     """
 
     document: OnnxDocument
-    given: dict[Steps, dict[str, str | None]] = field(default_factory=dict)
+    given: dict[Steps, dict[str, NodeProto | None]] = field(default_factory=dict)
     outputs: dict[NodeOrigin, dict[str, str]] = field(default_factory=dict)
     calls: dict[NodeOrigin, Steps] = field(default_factory=dict)
 
     def add(self, tap: Tap) -> None:
         """Have a tensor handed outwards."""
         name = tap.tensor
+        empty = TensorProto(data_type=dtype_code(tap.dtype), dims=[0])
         for hop in reversed(tap.hops):
-            outer = _outer_name(hop, name)
             self.given.setdefault(hop.inside, {})[name] = None
-            self.outputs.setdefault(hop.op.origin, {})[name] = outer
-            if not hop.label:
-                self.calls[hop.op.origin] = hop.inside
-            for steps in _other_branches(hop):
-                self.given.setdefault(steps, {})[f"{outer}/empty"] = tap.dtype
-            name = outer
+            name = self._hand_out(hop, name, empty)
         self.given.setdefault(_TOP, {})[name] = None
+
+    def add_mark(self, mark: Mark) -> None:
+        """Have it counted how often a body is run."""
+        names = mark.names()
+        name = next(names)
+        made: NodeProto | None = _constant(name, _number(1.0))
+        for hop, outside in zip(reversed(mark.hops), names, strict=True):
+            self.given.setdefault(hop.inside, {})[name] = made
+            outer = self._hand_out(hop, name, _number(0.0))
+            made = helper.make_node("ReduceSum", [outer], [outside], keepdims=0)
+            if not hop.stacks:
+                made = None
+            name = outside
+        self.given.setdefault(_TOP, {})[name] = made
+
+    def _hand_out(self, hop: Hop, name: str, other: TensorProto) -> str:
+        """Hand what a body makes out of its operator; ``other`` is what other branches give."""
+        outer = _outer_name(hop, name)
+        self.outputs.setdefault(hop.op.origin, {})[name] = outer
+        if not hop.label:
+            self.calls[hop.op.origin] = hop.inside
+        for steps in _other_branches(hop):
+            empty = f"{outer}/empty"
+            self.given.setdefault(steps, {})[empty] = _constant(empty, other)
+        return outer
 
     def splices(self) -> Iterator[Splice]:
         """Yield what is added to the model."""
@@ -225,27 +273,33 @@ class _Exposure:
         missing = len(container_at(self.document.model, called).output) - len(node.output)
         return [""] * missing + [known.get(name, "") for name in self.given[called]]
 
-    def _results(self, steps: Steps, names: Mapping[str, str | None]) -> Iterator[bytes]:
+    def _results(self, steps: Steps, names: Mapping[str, NodeProto | None]) -> Iterator[bytes]:
         """Yield the records of a container's new outputs, and of nodes that make some of them."""
         container = container_at(self.document.model, steps)
         function = isinstance(container, FunctionProto)
         message = FunctionProto if function else GraphProto
         node, output = field_number(message, "node"), field_number(message, "output")
         present = {item if isinstance(item, str) else item.name for item in container.output}
-        for name, empty in names.items():
+        for name, made in names.items():
             result = name
-            if empty is not None:
-                value: Any = TensorProto(data_type=dtype_code(empty), dims=[0])
-                made = helper.make_node("Constant", [], [name], value=value)
+            if made is not None:
                 yield encode_message(node, made.SerializeToString())
             elif name in present:
                 if steps == _TOP:
                     continue
                 result = f"{name}/again"
-                made = helper.make_node("Identity", [name], [result])
-                yield encode_message(node, made.SerializeToString())
+                again = helper.make_node("Identity", [name], [result])
+                yield encode_message(node, again.SerializeToString())
             text = result.encode() if function else ValueInfoProto(name=result).SerializeToString()
             yield encode_message(output, text)
+
+
+def _constant(name: str, value: Any) -> NodeProto:
+    return helper.make_node("Constant", [], [name], value=value)
+
+
+def _number(value: float) -> TensorProto:
+    return helper.make_tensor("", TensorProto.FLOAT, [], [value])
 
 
 def _other_branches(hop: Hop) -> Iterator[Steps]:

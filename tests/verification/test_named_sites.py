@@ -23,8 +23,9 @@ from padaudit.ir.site import Family, PaddingSite
 from padaudit.rewriting.run import Loaded, load
 from padaudit.verification import differing_site, model_level, site_level
 from padaudit.verification.evidence import Status, Verification
-from padaudit.verification.model_level import model_feeds
+from padaudit.verification.model_level import feeds_of, input_specs
 from padaudit.verification.pair import verify_files
+from padaudit.verification.steering import steered
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from nested_nets import nets
@@ -78,7 +79,8 @@ def takes_maxima(site: PaddingSite) -> bool:
 def check(data: st.DataObject, folder: Path) -> Verification:
     original: ModelProto = data.draw(nets())
     style = data.draw(st.sampled_from(["pad", "attrs", "auto"]))
-    feeds = model_feeds(original, InputShapes())
+    feeds = feeds_of(input_specs(original, InputShapes()))
+    feeds += steered(feeds[0])
     # onnxruntime refuses a Scan of what comes out of a Loop: it does not know its shape.
     assume(results(original.SerializeToString(), feeds[0]) is not None)
     right = padaudit.explicit(original, style=style)
