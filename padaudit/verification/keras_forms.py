@@ -1,20 +1,28 @@
-"""What stands beside a rewritten Keras layer, read from the written model, in site's terms."""
+"""What stands beside a rewritten Keras layer, read from the written model, in site's terms.
+
+Between two rewritten layers may stand what belongs to the first (a crop), to the second
+(padding), and what was there before: what is new and pads belongs to the layer behind it, what
+is new and crops to the one in front of it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from padaudit.formats.document import Document
 from padaudit.formats.keras.dialect import class_name, modern_config
 from padaudit.formats.keras.edit import record_at
 from padaudit.formats.keras.places import Place
+from padaudit.ir.graph import Graph
 from padaudit.ir.op import Op
-from padaudit.ir.site import PaddingSite, Window
+from padaudit.ir.site import Family, PaddingSite, Window
 from padaudit.padding.amounts import AxisPads
 
-_DISTRIBUTED = "TimeDistributed"
+_DISTRIBUTED: Final = "TimeDistributed"
+_PADS: Final = ("ZeroPadding", "SamePadding", "Pad")
+_CROPS: Final = ("Cropping",)
 
 
 class FormError(ValueError):
@@ -57,7 +65,7 @@ def form_ahead(document: Document, before: Place, after: Place, site: PaddingSit
     FormError
         If an axis is padded that is none of the site's.
     """
-    return _form(document, after, site, _new(before, after.graph.producer(after.source)))
+    return _form(document, after, site, _ahead(before, after))
 
 
 def form_behind(document: Document, before: Place, after: Place, site: PaddingSite) -> Form:
@@ -68,18 +76,72 @@ def form_behind(document: Document, before: Place, after: Place, site: PaddingSi
     FormError
         If something else reads the layer's output, or another axis is cropped.
     """
-    readers = {op.name: op for op, _, _ in after.graph.uses(after.op)}
-    new = [op for op in readers.values() if _new(before, op) is not None]
+    new = _behind(before, after)
+    readers = {op.name for op, _, _ in after.graph.uses(after.op)}
     if new and (len(readers) > 1 or after.op.outputs[0] in after.graph.outputs):
-        raise FormError(f"not only '{new[0].name}' reads the output of '{site.id}'")
-    return _form(document, after, site, new[0] if new else None)
+        raise FormError(f"not only '{new.name}' reads the output of '{site.id}'")
+    return _form(document, after, site, new)
 
 
-def _new(before: Place, op: Op | None) -> Op | None:
-    """Return a layer that the original model does not have."""
-    if op is None or op.name in {known.name for known in before.graph.ops()}:
-        return None
-    return op
+def stray_layer(
+    original: Graph, rewritten: Graph, sites: Iterable[tuple[Place, Place, Family]]
+) -> Op | None:
+    """Return a layer that is new and stands for none of the rewritten layers.
+
+    Parameters
+    ----------
+    original, rewritten : Graph
+        The two models.
+    sites : iterable of (Place, Place, Family)
+        Where the rewritten layers stand in them, and what they are.
+    """
+    owned = {id(op) for site in sites for op in _beside(*site)}
+    return next((op for op in _new_ones(original, rewritten) if id(op) not in owned), None)
+
+
+def _beside(before: Place, after: Place, family: Family) -> Iterator[Op | None]:
+    yield _ahead(before, after)
+    if family is Family.TRANSPOSED_CONV:
+        yield _behind(before, after)
+
+
+def _new_ones(original: Graph, rewritten: Graph) -> Iterator[Op]:
+    known = _names(original)
+    for op in rewritten.ops():
+        if op.name not in known:
+            yield op
+            continue
+        inside = original.nested.get(op.name, {})
+        for label, inner in rewritten.nested.get(op.name, {}).items():
+            if label in inside:
+                yield from _new_ones(inside[label], inner)
+
+
+def _ahead(before: Place, after: Place) -> Op | None:
+    op = after.graph.producer(after.source)
+    return op if op is not None and _new(before, op, _PADS) else None
+
+
+def _behind(before: Place, after: Place) -> Op | None:
+    readers = (op for op, _, _ in after.graph.uses(after.op))
+    return next((op for op in readers if _new(before, op, _CROPS)), None)
+
+
+def _new(before: Place, op: Op, kinds: tuple[str, ...]) -> bool:
+    """Tell whether an operator is one of these layers and the original does not have it."""
+    return _kind(op).startswith(kinds) and op.name not in _names(before.graph)
+
+
+def _names(graph: Graph) -> Collection[str]:
+    return {op.name for op in graph.ops()}
+
+
+def _kind(op: Op) -> str:
+    """Return the class of a layer, or of what it distributes over time steps."""
+    name, config = op.op_type, op.attributes
+    while name == _DISTRIBUTED:
+        name, config = class_name(config["layer"]["class_name"]), config["layer"]["config"]
+    return name
 
 
 def _form(document: Document, place: Place, site: PaddingSite, op: Op | None) -> Form:

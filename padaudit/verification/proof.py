@@ -145,7 +145,31 @@ def prove_site_level(
     """Run level 1 on all sites of a plan."""
     after = {site.id: site for site in rewritten.sites}
     pairs = [SitePair(edit.site, after[edit.site.id], edit) for edit in plan.edits]
-    return prove_sites(pairs, _side(model), _side(rewritten), timeout, memory_mb)
+    sides = _side(model), _side(rewritten)
+    if model.document.format != "onnx":
+        stray = _stray(model, rewritten, pairs, sides)
+        if stray is not None:
+            reason = f"'{stray}' is new, and pads or crops none of the rewritten layers"
+            return Verification(Status.DIFFERENT, (), stray, reason)
+    return prove_sites(pairs, *sides, timeout, memory_mb)
+
+
+def _stray(
+    model: Loaded, rewritten: Loaded, pairs: Sequence[SitePair], sides: tuple[Side, Side]
+) -> str | None:
+    """Name a layer that the rewritten Keras model has for nothing."""
+    from padaudit.verification.keras_forms import stray_layer
+
+    sites = (
+        (
+            sides[0].places[id(pair.before.op)],
+            sides[1].places[id(pair.after.op)],
+            pair.before.family,
+        )
+        for pair in pairs
+    )
+    found = stray_layer(model.graph, rewritten.graph, sites)
+    return found.name if found else None
 
 
 def _side(model: Loaded) -> Side:

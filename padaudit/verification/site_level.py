@@ -230,7 +230,9 @@ def _trial(
     kit = kit_of(pair.edit, window, graphs[0])
     inputs = tuple(kit.samples(shape, SEED) for shape in shapes)
     feeds = tuple({"x": _laid_out(site, data).astype(kit.dtype)} for data in inputs)
-    padded = pair.edit.strategy in _WITH_PAD
+    # Where nothing is padded no Pad was put in, and one that is read is the model's own.
+    rewired = pair.after.op.inputs[0] != site.op.inputs[0]
+    padded = pair.edit.strategy in _WITH_PAD and rewired
     results = site.op.outputs if pair.edit.strategy in WITH_SLICE else ()
     model = onnx_site_model(new, graphs[1], pair.after, kit, padded, results)
     original = None

@@ -76,6 +76,16 @@ def without(name: str) -> Mutation:
     return mutate
 
 
+def with_more(*records: Config) -> Mutation:
+    """Return a mutation that puts layers in front of the target of a Sequential."""
+
+    def mutate(layers: list[Config]) -> None:
+        names = [item["config"]["name"] for item in layers]
+        layers[names.index("target") : names.index("target")] = copy.deepcopy(records)
+
+    return mutate
+
+
 def constant(value: float | None) -> Mutation:
     """Return a mutation of the value that the operation ``target_pad`` pads with."""
 
@@ -296,7 +306,17 @@ SCENARIOS: dict[str, Scenario] = {
     "average pool, nothing to pad": Scenario(
         sequential((None, 6, 9, 2), same("AveragePooling2D", pool_size=[2, 3], strides=[2, 3])),
         "keras_zero_padding",
-        {"another stride": put("target", "strides", [3, 3])},
+        {
+            "another stride": put("target", "strides", [3, 3]),
+            "moved by one": with_more(
+                layer("ZeroPadding2D", "more_pad", padding=[[0, 1], [0, 0]]),
+                layer("Cropping2D", "more_crop", cropping=[[1, 0], [0, 0]]),
+            ),
+            "a Pad for nothing": with_more(
+                layer("Cropping2D", "more_crop", cropping=[[1, 0], [0, 0]]),
+                layer("ZeroPadding2D", "more_pad", padding=[[0, 1], [0, 0]]),
+            ),
+        },
     ),
     "ConvLSTM1D": Scenario(
         sequential(

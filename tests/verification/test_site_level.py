@@ -342,6 +342,30 @@ def test_a_call_of_a_function_that_was_not_padded_before_is_different(tmp_path: 
     assert verdict.status is Status.DIFFERENT
 
 
+def behind_a_pad(kernel: tuple[int, int]) -> ModelProto:
+    """Return a padded Conv behind a Pad that the model has of its own."""
+    nodes = [
+        helper.make_node("Pad", ["x", "own"], ["h"], "own"),
+        helper.make_node("Conv", ["h", "w"], ["y"], "target", auto_pad="SAME_UPPER"),
+    ]
+    own = numpy_helper.from_array(np.asarray([0, 0, 1, 2, 0, 0, 0, 1], np.int64), "own")
+    return model(nodes, {"x": (1, 2, 7, 9)}, [weights((3, 2, *kernel)), own])
+
+
+@pytest.mark.parametrize("style", ["pad", "attrs"])
+@pytest.mark.parametrize("kernel", [(1, 1), (4, 3), (1, 2)])
+def test_a_models_own_pad_is_none_of_the_site(
+    kernel: tuple[int, int], style: str, tmp_path: Path
+) -> None:
+    verdict = prove_onnx(behind_a_pad(kernel), tmp_path, None, style)
+    assert (verdict.status, verdict.reason) == (Status.EQUIVALENT, "")
+
+
+def test_behind_a_models_own_pad_amounts_are_proven(tmp_path: Path) -> None:
+    later = with_amounts(lambda pads: np.roll(pads, 4))
+    assert prove_onnx(behind_a_pad((4, 3)), tmp_path, later).status is Status.DIFFERENT
+
+
 # --- open sizes ---------------------------------------------------------------------------
 
 
