@@ -197,7 +197,7 @@ class _Exposure:
         By container the tensors that become its outputs; with the node that makes those that
         have to be made, as they stand for what another branch makes, or count passes.
     outputs : dict
-        By operator its new outputs: the names outside by those inside.
+        By operator its new outputs; those of a call by their names inside.
     calls : dict
         By operator the function that it calls, if it does.
     """
@@ -233,7 +233,9 @@ class _Exposure:
     def _hand_out(self, hop: Hop, name: str, other: TensorProto) -> str:
         """Hand what a body makes out of its operator; ``other`` is what other branches give."""
         outer = _outer_name(hop, name)
-        self.outputs.setdefault(hop.op.origin, {})[name] = outer
+        # Two branches may each make a tensor of one name; a function has each name once.
+        key = outer if hop.label else name
+        self.outputs.setdefault(hop.op.origin, {})[key] = outer
         if not hop.label:
             self.calls[hop.op.origin] = hop.inside
         for steps in _other_branches(hop):

@@ -140,6 +140,29 @@ def test_the_users_inputs_lead_there(tmp_path: Path) -> None:
     assert verified(tmp_path, *models, tmp_path / "near.npz").status is Status.UNVERIFIED
 
 
+def test_branches_whose_tensors_share_their_names(tmp_path: Path) -> None:
+    def shared(pads: str) -> ModelProto:
+        model = choice(RIGHT, "zero")
+        other = next(item for item in model.graph.node[3].attribute if item.name == "else_branch")
+        other.g.CopyFrom(choice(pads, "zero").graph.node[3].attribute[0].g)
+        other.g.node[0].name = "other"
+        return model
+
+    found = verified(tmp_path, shared(RIGHT), shared(MOVED))
+    assert found.first_difference == "iff/else_branch/other", found.reason
+    assert "can't be looked at" not in found.reason
+
+
+def test_weights_beside_the_model_count(tmp_path: Path) -> None:
+    for folder, weight in (("a", "w"), ("b", "v"), ("c", "w")):
+        (tmp_path / folder).mkdir()
+        model, path = choice(RIGHT, "far", "x", weight), tmp_path / folder / "m.onnx"
+        onnx.save(model, path, save_as_external_data=True, size_threshold=0, location="m.bin")
+    paths = [tmp_path / folder / "m.onnx" for folder in "abc"]
+    found = [verify_files(paths[0], path, InputShapes()).status for path in paths[1:]]
+    assert found == [Status.UNVERIFIED, Status.EQUIVALENT]
+
+
 def test_exit_code_and_evidence_tell_of_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
