@@ -7,6 +7,7 @@ attributes and opset, weights by content, and all that is read from outside do.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -38,6 +39,28 @@ _SPELLED: Final = frozenset({"auto_pad", "pads", "kernel_shape", "strides", "dil
 _BY_AMOUNTS: Final = frozenset({Family.CONV, Family.MAX_POOL})
 """Operators that are the same with the same amounts, however these are declared."""
 
+_IDENTITY: Final = {"Conv": 0.0, "MaxPool": -math.inf}
+"""What a Pad ahead must hold to be the operator's own padding."""
+_SMALL: Final = 16
+"""How many elements may tell how much a Pad pads."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Amounts:
+    """A window, and the padding of each of its axes."""
+
+    window: str
+    pads: tuple[tuple[int, int], ...]
+
+    def behind(self, pads: Sequence[int]) -> _Amounts | None:
+        """Return what it is together with a Pad ahead of it; None if that pads other axes too."""
+        rank, spatial = len(pads) // 2, len(self.pads)
+        pairs = list(zip(pads[:rank], pads[rank:], strict=True))
+        if rank != spatial + 2 or any(map(any, pairs[:2])) or min(pads) < 0:
+            return None
+        both = zip(self.pads, pairs[2:], strict=True)
+        return replace(self, pads=tuple((a + c, b + d) for (a, b), (c, d) in both))
+
 
 def key_of(hops: Sequence[Hop]) -> Key:
     """Return the key of what the innermost hop holds."""
@@ -64,15 +87,17 @@ def contents(model: Loaded, inputs: Sequence[str]) -> dict[Key, str]:
     return reader.found
 
 
-def _amounts(sites: Sequence[PaddingSite]) -> dict[tuple[Steps, int], str]:
+def _amounts(sites: Sequence[PaddingSite]) -> dict[tuple[Steps, int], _Amounts]:
     """Return windows with their padding by operator, where that is all that counts."""
-    found: dict[tuple[Steps, int], set[str]] = {}
+    found: dict[tuple[Steps, int], set[_Amounts | None]] = {}
     for site in sites:
-        told = ""
-        if site.family in _BY_AMOUNTS and site.pads is not None and site.window is not None:
-            told = "" if site.op.attributes.get("ceil_mode") else f"{site.window} {site.pads}"
+        told = None
+        plain = site.family in _BY_AMOUNTS and not site.op.attributes.get("ceil_mode")
+        if plain and site.pads is not None and site.window is not None:
+            told = _Amounts(str(site.window), tuple(map(tuple, site.pads)))  # type: ignore[arg-type]
         found.setdefault((site.op.origin.steps, site.op.origin.index), set()).add(told)
-    return {where: next(iter(told)) for where, told in found.items() if len(told) == 1}
+    alone = {where: next(iter(told)) for where, told in found.items() if len(told) == 1}
+    return {where: told for where, told in alone.items() if told is not None}
 
 
 def _digest(*parts: object) -> str:
@@ -98,8 +123,10 @@ class _Reader:
 
     model: ModelProto
     home: Path
-    amounts: Mapping[tuple[Steps, int], str]
+    amounts: Mapping[tuple[Steps, int], _Amounts]
     found: dict[Key, str] = field(default_factory=dict)
+    small: dict[str, list[Any]] = field(default_factory=dict)
+    padded: dict[str, tuple[str, list[int], float]] = field(default_factory=dict)
 
     def graph(self, graph: GraphProto, known: Mapping[str, str], place: _Place) -> str:
         """Return the digest of a graph or body; ``known`` are the tensors it can read."""
@@ -119,6 +146,24 @@ class _Reader:
             made = whole or self._node(node, values, index, place)
             for slot, name in enumerate(node.output):
                 values[name] = whole or _digest(made, slot)
+            if node.op_type == "Pad" and not whole:
+                self._remember(node, values)
+
+    def _remember(self, node: NodeProto, values: Mapping[str, str]) -> None:
+        """Keep what a Pad of constants pads, for the operator behind it."""
+        read = [values.get(name, "") for name in node.input]
+        other = [item for item in node.attribute if (item.name, item.s) != ("mode", b"constant")]
+        if other or len(node.input) not in (2, 3) or node.domain:
+            return
+        value = self.small.get(read[2]) if len(read) > 2 and node.input[2] else [0.0]
+        if read[1] in self.small and value and len(value) == 1:
+            self.padded[values[node.output[0]]] = read[0], self.small[read[1]], value[0]
+
+    def _folded(self, node: NodeProto, amounts: _Amounts, data: str) -> tuple[_Amounts, str]:
+        """Return amounts and data of an operator together with the Pad ahead of it."""
+        source, pads, value = self.padded.get(data, ("", [], 0.0))
+        both = amounts.behind(pads) if _IDENTITY.get(node.op_type) == value and source else None
+        return (both, source) if both is not None else (amounts, data)
 
     def _value(self, name: str, values: Mapping[str, str]) -> str:
         # What is not known is like nothing in another model.
@@ -137,7 +182,9 @@ class _Reader:
 
     def _node(self, node: NodeProto, values: Mapping[str, str], index: int, place: _Place) -> str:
         read = [self._value(name, values) for name in node.input]
-        window = self.amounts.get((place.steps, index), "")
+        window = self.amounts.get((place.steps, index))
+        if window is not None:
+            window, read[0] = self._folded(node, window, read[0])
         domain = _domain(node.domain)
         told: list[object] = [window, domain, node.op_type, place.opsets.get(domain), *read]
         for item in sorted(node.attribute, key=lambda attribute: attribute.name):
@@ -186,7 +233,10 @@ class _Reader:
             return _digest(list(tensor.dims), list(tensor.string_data))
         values = numpy_helper.to_array(tensor, str(self.home))
         content = hashlib.sha256(values.tobytes()).hexdigest()
-        return _digest(list(tensor.dims), tensor.data_type, content)
+        digest = _digest(list(tensor.dims), tensor.data_type, content)
+        if values.size <= _SMALL:
+            self.small[digest] = values.ravel().tolist()
+        return digest
 
 
 def _domain(name: str) -> str:

@@ -186,6 +186,20 @@ def test_a_rewrite_rests_on_its_operators_where_no_run_leads(tmp_path: Path) -> 
     assert result.written and verdict.status is Status.EQUIVALENT
     assert {item.level for item in verdict.evidence} == {"definition", "site", "model"}
     assert any("then_branch of 'iff' was never taken" in note for note in verdict.not_covered)
+    found = verify_files(tmp_path / "a.onnx", tmp_path / "b.onnx", InputShapes())
+    assert found.status is Status.EQUIVALENT, found.reason
+    wrong = onnx.load(tmp_path / "b.onnx")
+    (taken,) = (item.g for item in wrong.graph.node[-1].attribute if item.name == "then_branch")
+    pads = next(node for node in taken.node if node.op_type == "Pad").input[1]
+    for tensor in (*wrong.graph.initializer, *taken.initializer):
+        if tensor.name == pads:
+            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor)[::-1], pads))
+    for node in (*wrong.graph.node, *taken.node):
+        if pads in node.output:
+            values = numpy_helper.to_array(node.attribute[0].t)[::-1]
+            node.attribute[0].t.CopyFrom(numpy_helper.from_array(values.copy()))
+    found = verified(tmp_path, onnx.load(tmp_path / "a.onnx"), wrong)
+    assert found.status is Status.UNVERIFIED
 
 
 def nested(pads: str, outer: str, inner: str) -> ModelProto:
