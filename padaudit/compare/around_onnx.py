@@ -1,4 +1,7 @@
-"""ONNX: what Pads in front of an operator add, and what Slices behind it take away."""
+"""ONNX: what Pads in front of an operator add, and what is taken away behind it.
+
+Slices take away, and so do Pads of negative amounts.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +66,7 @@ def around_onnx(
     site : PaddingSite
         The site.
     claimed : collection of Op
-        The Slices that crop what stands in front of them.
+        The operators that crop what stands in front of them.
     """
     ahead, pads, settled = _ahead(values, graph, site, claimed)
     behind, crops = _behind(values, graph, site)
@@ -91,7 +94,7 @@ def stacked(nearer: Sequence[AxisPads], further: Sequence[AxisPads]) -> list[Axi
 
 
 def crops_behind(values: Values, graph: Graph, sites: Iterable[PaddingSite]) -> list[Op]:
-    """Return the Slices of a graph that crop what its sites give."""
+    """Return the Slices and Pads of a graph that crop what its sites give."""
     return [crop for site in sites for crop in _behind(values, graph, site)[1]]
 
 
@@ -126,7 +129,7 @@ def _ahead(
     name = site.op.inputs[0]
     for _ in range(_MAX_CHAIN):
         op = graph.producer(name)
-        if op is None or op.domain:
+        if op is None or op.domain or op in claimed:
             break
         if op.op_type == "Pad":
             amounts = _pad_amounts(values, op, axes)
@@ -137,7 +140,7 @@ def _ahead(
                 break
             pads.append(op)
             total = both
-        elif op.op_type == "Slice" and op not in claimed:
+        elif op.op_type == "Slice":
             both = _with_crop(values, op, axes, total)
             if both is None:
                 break
@@ -237,8 +240,8 @@ def _behind(
         if len(uses) != 1 or op.outputs[0] in graph.outputs or uses[0][2] != 0:
             break
         op = uses[0][0]
-        if op.op_type == "Slice" and not op.domain:
-            crops = slice_amounts(values, op, axes, sizes)
+        if op.op_type in ("Pad", "Slice") and not op.domain:
+            crops = _taken(values, op, axes, sizes)
             if crops is None:
                 break
             found.append(op)
@@ -248,6 +251,18 @@ def _behind(
         elif op.op_type not in POINTWISE or op.domain:
             break
     return tuple(total), tuple(found)
+
+
+def _taken(
+    values: Values, op: Op, axes: Sequence[int], sizes: Sequence[int | None]
+) -> list[AxisPads] | None:
+    """Return what a Slice or Pad takes from both ends of some axes; None if it does else."""
+    if op.op_type == "Slice":
+        return slice_amounts(values, op, axes, sizes)
+    pads = _pad_amounts(values, op, axes)
+    if pads is None or not any(map(any, pads)) or max(map(max, pads)) > 0:
+        return None
+    return [(-before, -after) for before, after in pads]
 
 
 def slice_amounts(

@@ -20,6 +20,7 @@ Outputs = Sequence[Sequence[Array]]
 RTOL: Final = 1e-4
 """Relative to an output's largest magnitude: frameworks sum in different orders, and fold."""
 _ATOL: Final = 1e-7
+_ONE_RUNTIME: Final = 1e-2
 _ROUNDINGS: Final = 16
 """How many roundings of float16 may add up in a network."""
 
@@ -55,6 +56,11 @@ class Gap:
     def equal(self) -> bool:
         """Whether the models agree to the rounding of their runtimes."""
         return self.relative <= self.allowed
+
+    @property
+    def rounding(self) -> float:
+        """How large ``relative`` may be for forms of one computation in one runtime."""
+        return self.allowed * _ONE_RUNTIME
 
 
 def gap_of(error: str) -> Gap:

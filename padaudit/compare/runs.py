@@ -13,15 +13,12 @@ from padaudit.compare.feeds import Feed, Link, as_port, feeds
 from padaudit.compare.gap import Gap, gap, gap_of
 from padaudit.compare.pair import Pair
 from padaudit.formats.shape_options import InputShapes
-from padaudit.ir.walk import walk
-from padaudit.rewriting.run import Loaded, load
+from padaudit.rewriting.run import load
 from padaudit.verification.unsteady import drawing, unsteady, why_unsteady
 
-_CROPS: Final = frozenset(
-    {"CenterCropPad", "Cropping1D", "Cropping2D", "Cropping3D", "Gather", "GetItem", "Slice"}
-    | {"Split", "StridedSlice"}
-)
-_SCALES: Final = (1e3, 1e6, 1e9)
+_SCALES: Final = (1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e9)
+_CLEARLY: Final = 4
+"""How many times what rounding gives an effect has to be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,16 +78,16 @@ def run_port(path: Path, runs: Runs, scratch: Path, timeout: float) -> Ran:
 
 
 def effect_of(
-    pair: Pair, runs: Runs, paths: tuple[Path, Path], ran: Ran, scratch: Path, timeout: float
+    runs: Runs, paths: tuple[Path, Path], ran: Ran, scratch: Path, timeout: float
 ) -> Gap | None:
-    """Return how far a correction moved a port; None where that says nothing.
+    """Return how far a correction moved a port, no further than rounding being not at all.
+
+    None where that says nothing: nothing of the input gets through to the outputs.
 
     Parameters
     ----------
-    pair : Pair
-        Both models.
     runs : Runs
-        What they gave.
+        What both models gave.
     paths : tuple of Path
         The port and its corrected form.
     ran : Ran
@@ -101,12 +98,18 @@ def effect_of(
         Seconds for one run.
     """
     effect = gap_between(runs.port, ran)
-    if effect.max_abs == 0:
-        effect = _amplified(paths, runs, scratch, timeout)
-    if effect.max_abs == 0 and not (_crops(pair.original) or _crops(pair.port)):
-        # Nothing could take away what is wrong: nothing of the input gets through, then.
-        return None
-    return effect
+    noise = min(runs.gap.relative, gap_between(runs.original, ran).relative)
+    if effect.relative > max(_CLEARLY * noise, effect.rounding):
+        return effect
+    large = [
+        {name: array * array.dtype.type(scale) for name, array in feed.items()}
+        for feed in runs.feeds[:1]
+        for scale in _SCALES
+        if all(array.dtype == np.float32 for array in feed.values())
+    ]
+    if not large:
+        return Gap() if _is_alive(runs.port) else None
+    return _amplified(replace(runs, feeds=large), paths, scratch, timeout)
 
 
 def gap_between(original: Ran, port: Ran) -> Gap:
@@ -116,30 +119,27 @@ def gap_between(original: Ran, port: Ran) -> Gap:
     return gap(original.outputs, port.outputs)
 
 
-def _amplified(paths: tuple[Path, Path], runs: Runs, scratch: Path, timeout: float) -> Gap:
+def _amplified(runs: Runs, paths: tuple[Path, Path], scratch: Path, timeout: float) -> Gap | None:
     """Return how far a port and its corrected form are apart on large inputs.
 
     In a deep network that is not trained, little of an input gets through to the outputs.
     """
-    large = [
-        {name: array * array.dtype.type(scale) for name, array in feed.items()}
-        for feed in runs.feeds[:1]
-        for scale in _SCALES
-        if all(array.dtype == np.float32 for array in feed.values())
-    ]
-    if not large:
-        return Gap()
-    scaled = replace(runs, feeds=large)
     first, second = (
-        run_port(path, scaled, scratch / str(place), timeout) for place, path in enumerate(paths)
+        run_port(path, runs, scratch / str(place), timeout) for place, path in enumerate(paths)
     )
-    return Gap() if first.outputs is None or second.outputs is None else gap_between(first, second)
+    if first.outputs is None or second.outputs is None:
+        return None
+    effect = gap_between(first, second)
+    if effect.relative > _CLEARLY * effect.rounding:
+        return effect
+    return Gap() if _is_alive(first) else None
 
 
-def _crops(model: Loaded) -> bool:
-    """Tell whether something in a model may take away what wrong padding adds."""
+def _is_alive(ran: Ran) -> bool:
+    """Tell whether the outputs of a model depend on what it is given."""
+    first, *others = ran.outputs or [[]]
     return any(
-        visit.op.op_type in _CROPS
-        and any(len(visit.graph.tensor(name).shape or ()) > 2 for name in visit.op.inputs[:1])
-        for visit in walk(model.graph)
+        a.shape != b.shape or not np.allclose(a, b, equal_nan=True)
+        for other in others
+        for a, b in zip(first, other, strict=True)
     )

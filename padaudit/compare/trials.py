@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from padaudit.compare.engine import Ran
 from padaudit.compare.fix import Unfixed, corrected
+from padaudit.compare.gap import gap_of
 from padaudit.compare.needed import Found, Trial
 from padaudit.compare.pair import Pair
 from padaudit.compare.runs import Runs, effect_of, gap_between, run_port
+from padaudit.errors import InputError, shown
 from padaudit.rewriting.options import Options
 from padaudit.rewriting.output import Aside, output
 
@@ -45,12 +48,23 @@ class Trials:
         runs = self.runs
         if not found:
             return Trial((), runs.gap, runs.port)
+        try:
+            return self._run(found)
+        except InputError as error:
+            # The user has no file of what could not be made of the port: the cause is to be told.
+            place = f"node '{shown(error.node)}': " if error.node else ""
+            reason = f"the port could not be corrected: {place}{shown(error.cause)}"
+            return Trial(found, gap_of(reason), Ran(None, reason))
+
+    def _run(self, found: Found) -> Trial:
+        runs = self.runs
         with self._written(found, None) as (aside, unfixed):
             ran = run_port(aside.path, runs, self.scratch / "corrected", self.timeout)
+            ran = replace(ran, error=ran.error.replace(str(aside.path), "the corrected port"))
             effect = None
             if runs.gap.equal:
                 both, folder = (self.port, aside.path), self.scratch / "amplified"
-                effect = effect_of(self.pair, runs, both, ran, folder, self.timeout)
+                effect = effect_of(runs, both, ran, folder, self.timeout)
         return Trial(found, gap_between(runs.original, ran), ran, unfixed, effect)
 
     def publish(self, trial: Trial, target: Path) -> None:

@@ -12,6 +12,7 @@ from padaudit.compare.result import Comparison, Sameness
 from padaudit.compare.unlike import WindowDifference
 
 _SHOWN: Final = 8
+_CLEARLY: Final = 4
 
 
 def not_run(draft: Comparison, reason: str) -> Comparison:
@@ -53,9 +54,10 @@ def judged(draft: Comparison, effect: Gap | None) -> Comparison:
         draft = replace(draft, windows=(), notes=(*draft.notes, note))
     if not draft.differences:
         return replace(draft, status=Sameness.SAME)
-    if effect is not None and (effect.max_abs == 0 or (after is not None and not after.equal)):
+    further = after is not None and _is_further(after, before)
+    if effect is not None and (effect.max_abs == 0 or further):
         what = "without an effect on any output"
-        if after is not None and not after.equal:
+        if further:
             what = "but the port agrees as it is, and not if that is changed"
         note = f"the padding of {_named(draft.differences)} differs, {what}"
         return replace(
@@ -63,6 +65,11 @@ def judged(draft: Comparison, effect: Gap | None) -> Comparison:
         )
     reason = "the padding differs; on these inputs the outputs hardly show it"
     return replace(draft, status=Sameness.DIFFERENT, reason=reason)
+
+
+def _is_further(after: Gap, before: Gap) -> bool:
+    """Tell whether a corrected port is clearly further from its original than the port is."""
+    return after.relative > max(before.rounding, _CLEARLY * before.relative) or not after.equal
 
 
 def _explained(draft: Comparison) -> str:
