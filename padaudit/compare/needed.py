@@ -21,6 +21,7 @@ from padaudit.compare.unit import Unit
 
 Found = tuple[PaddingDifference, ...]
 _MOST_TRIALS: Final = 32
+_NOT_ALONE: Final = "the outputs are no nearer then; what rescales it has to be changed with it"
 _NEARER: Final = 1e-3
 """Which part of a deviation has to go for a port to be nearer to its original."""
 
@@ -76,7 +77,24 @@ def needed(found: Found, made_up_for: Callable[[PaddingDifference], bool], attem
     if not search.best.gap.equal:
         search.best = attempt(())
         search.climb(search.items)
-    return search.best if search.best.gap.equal else nearest
+    return search.best if search.best.gap.equal else _with_windows(nearest, found)
+
+
+def _with_windows(trial: Trial, found: Found) -> Trial:
+    """Return a trial that leaves a difference with all windows that stand elsewhere.
+
+    A port that makes up for a mean (by a division, say) needs more than its windows corrected.
+    """
+    kept = {_key(item): item for item in trial.found}
+    left = {
+        _key(item): replace(item, divisor=False, note="")
+        for item in found
+        if item.certain and _key(item) not in kept
+    }
+    places = kept | left
+    every = tuple(places[_key(item)] for item in found if _key(item) in places)
+    unfixed = tuple(Unfixed(item, _NOT_ALONE) for item in left.values())
+    return replace(trial, found=every, unfixed=(*trial.unfixed, *unfixed))
 
 
 def is_doubtful(item: PaddingDifference) -> bool:

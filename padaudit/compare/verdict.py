@@ -89,4 +89,6 @@ def _explained(draft: Comparison) -> str:
         return "the padding differs; a difference remains, as not all of it could be corrected here"
     if after.reason:
         return f"the corrected port can't be compared: {after.reason}"
-    return "the padding differs, and something else does too: a difference remains"
+    rest = "the padding differs, and something else does too: a difference remains"
+    extra = ", ".join(f"'{unit.id}'" for unit in draft.alignment.port[:_SHOWN])
+    return f"{rest}; look at {extra}, which only the port has" if extra else rest

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,22 @@ def test_what_agrees_either_way_goes_only_if_the_graph_makes_up_for_it(made_up: 
 
     best = needed((pool, conv), lambda item: made_up and item is pool, attempt)
     assert best.found == ((conv,) if made_up else (pool, conv))
+
+
+def test_windows_that_stand_elsewhere_are_named_though_correcting_them_alone_is_no_help() -> None:
+    conv = difference(0, certain=True)
+    mean = replace(difference(1, certain=True), divisor=True, note="its divisor counts")
+
+    def attempt(chosen: Found) -> Trial:
+        mended = any(item.port == mean.port for item in chosen)
+        apart = 2.0 + mended - (conv in chosen)
+        return Trial(chosen, Gap(apart, apart, apart), Ran(None))
+
+    best = needed((conv, mean), lambda item: False, attempt)
+    windows = replace(mean, divisor=False, note="")
+    assert best.found == (conv, windows)
+    assert [item.difference for item in best.unfixed] == [windows]
+    assert best.gap.rms == 1.0
 
 
 class Means(nn.Module):

@@ -86,6 +86,26 @@ WRONG: dict[str, tuple[ModelProto, ModelProto, str]] = {
         chain(conv(UP, pads=[0, 1, 0, 0]), cut((1, -1), (1, -1))),
         "ConvTranspose0",
     ),
+    "transposed, cropped by a Pad at the wrong end": (
+        chain(conv(UP, pads=[0, 0, 1, 1])),
+        chain(conv(UP), pad(-1, 0, -1, 0)),
+        "ConvTranspose0",
+    ),
+    "transposed, cropped in front of a convolution": (
+        chain(conv(UP), cut((0, -1), (0, -1)), conv(pads=[1, 1, 1, 1])),
+        chain(conv(UP), cut((1, END), (1, END)), conv(pads=[1, 1, 1, 1])),
+        "ConvTranspose0",
+    ),
+    "transposed, cropped by a Pad in front of another": (
+        chain(conv(UP), cut((0, -1), (0, -1)), conv(UP, pads=[0, 0, 1, 2])),
+        chain(conv(UP), pad(-1, 0, -1, 0), conv(UP, pads=[0, 0, 1, 2])),
+        "ConvTranspose0",
+    ),
+    "transposed, behind another that is cropped": (
+        chain(conv(UP), pad(0, -1, 0, -1), conv(UP, pads=[0, 0, 1, 2])),
+        chain(conv(UP), cut((0, -1), (0, -1)), conv(UP, pads=[1, 2, 0, 0])),
+        "ConvTranspose2",
+    ),
     "convolution, with more outputs than are right": (
         chain(conv(pads=[1, 1, 1, 1]), RELU, pool("MaxPool")),
         chain(conv(pads=[1, 1, 3, 4]), RELU, pool("MaxPool")),
@@ -172,6 +192,10 @@ RIGHT: dict[str, tuple[ModelProto, ModelProto]] = {
     "padded and then cropped, or both at once": (
         chain(pad(3, 1, 0, 2), cut((1, END), (2, END)), conv()),
         chain(pad(2, 1, -2, 2), conv()),
+    ),
+    "transposed, cropped by a Pad or by itself": (
+        chain(conv(UP, pads=[1, 0, 2, 3]), conv(pads=[2, 1, 2, 1])),
+        chain(conv(UP), pad(-1, -2, 0, -3), conv(pads=[2, 1, 2, 1])),
     ),
     "cropped behind, or padded less": (
         chain(conv(pads=[2, 1, 1, 1]), cut((1, END), (0, END))),
