@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -88,3 +88,32 @@ class Verification:
     def max_ulp(self) -> int:
         """Largest distance in representable numbers at any level but ``source``."""
         return max((item.max_ulp for item in self.evidence if item.level != "source"), default=0)
+
+
+def join(levels: Sequence[Verification], *obligatory: str) -> Verification:
+    """Join the verdicts of levels.
+
+    A difference at any level decides. What could not be run is listed, and makes the
+    whole unverified only if none of the obligatory ones was, or nothing but the definition
+    was checked.
+    """
+    evidence = tuple(item for level in levels for item in level.evidence)
+    missed = tuple(dict.fromkeys(_missed(levels)))
+    for level in levels:
+        if level.status is Status.DIFFERENT:
+            return replace(level, evidence=evidence, not_covered=missed)
+    proven = {item.level for item in evidence}
+    if obligatory and proven.isdisjoint(obligatory):
+        reason = missed[0] if missed else f"the {obligatory[0]} level could not be run"
+        return Verification(Status.UNVERIFIED, evidence, None, reason, missed)
+    if not proven - {"definition"}:
+        reason = missed[0] if missed else "nothing could be run"
+        return Verification(Status.UNVERIFIED, evidence, None, reason, missed)
+    return Verification(Status.EQUIVALENT, evidence, not_covered=missed)
+
+
+def _missed(levels: Sequence[Verification]) -> Iterator[str]:
+    for level in levels:
+        yield from level.not_covered
+        if level.status is Status.UNVERIFIED and level.reason:
+            yield level.reason

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mmap
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -15,7 +15,7 @@ from padaudit.ir.op import Op
 from padaudit.ir.site import Family
 from padaudit.ir.walk import graph_of_op
 from padaudit.verification.branches import with_passes
-from padaudit.verification.evidence import Evidence, Status, Verification
+from padaudit.verification.evidence import Evidence, Status, Verification, join
 from padaudit.verification.known_errors import onnxruntime_errs
 from padaudit.verification.model_level import (
     Feed,
@@ -192,42 +192,26 @@ def with_scope(verification: Verification, options: Options, plan: Plan) -> Veri
     return replace(verification, not_covered=(*verification.not_covered, missed))
 
 
-def join(levels: Sequence[Verification], *obligatory: str) -> Verification:
-    """Join the verdicts of levels.
-
-    A difference at any level decides. What could not be run is listed, and makes the
-    whole unverified only if none of the obligatory ones was, or nothing but the definition
-    was checked.
-    """
-    evidence = tuple(item for level in levels for item in level.evidence)
-    missed = tuple(dict.fromkeys(_missed(levels)))
-    for level in levels:
-        if level.status is Status.DIFFERENT:
-            return replace(level, evidence=evidence, not_covered=missed)
-    proven = {item.level for item in evidence}
-    if obligatory and proven.isdisjoint(obligatory):
-        reason = missed[0] if missed else f"the {obligatory[0]} level could not be run"
-        return Verification(Status.UNVERIFIED, evidence, None, reason, missed)
-    if not proven - {"definition"}:
-        reason = missed[0] if missed else "nothing could be run"
-        return Verification(Status.UNVERIFIED, evidence, None, reason, missed)
-    return Verification(Status.EQUIVALENT, evidence, not_covered=missed)
-
-
-def _missed(levels: Sequence[Verification]) -> Iterator[str]:
-    for level in levels:
-        yield from level.not_covered
-        if level.status is Status.UNVERIFIED and level.reason:
-            yield level.reason
-
-
 def _whole_model(model: Loaded, written: Path, plan: Plan, options: Options) -> Verification:
     if model.document.format == "onnx":
         return _onnx_models(model, written, plan, options)
-    from padaudit.verification.keras_level import prove_keras_pair
+    from padaudit.verification.keras_level import (
+        keras_feeds,
+        prove_keras_pair,
+        prove_translations,
+    )
 
-    with tempfile.TemporaryDirectory(prefix="padaudit-") as scratch:
-        return prove_keras_pair(model, written, Path(scratch), options)
+    with tempfile.TemporaryDirectory(prefix="padaudit-") as name:
+        scratch = Path(name)
+        level = prove_keras_pair(model, written, scratch, options)
+        if options.verify != "model" or options.modernize or "source" not in _levels(level):
+            return level
+        feeds = keras_feeds(model, options.inputs)
+        return join((level, prove_translations(model, written, feeds, scratch, options)))
+
+
+def _levels(verification: Verification) -> set[str]:
+    return {item.level for item in verification.evidence}
 
 
 def _onnx_models(model: Loaded, written: Path, plan: Plan, options: Options) -> Verification:

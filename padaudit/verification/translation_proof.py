@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from padaudit.formats.keras.engine import KerasRun, run_keras
-from padaudit.verification.evidence import Status, Verification
+from padaudit.verification.evidence import Status, Verification, join
 from padaudit.verification.keras_level import OTHERWISE, Feeds, computes_otherwise, precision
 from padaudit.verification.known_errors import tensorflow_starts_late
 from padaudit.verification.model_level import Tolerance, on_provider
-from padaudit.verification.proof import join, with_scope
+from padaudit.verification.proof import with_scope
 from padaudit.verification.translation_level import prove_nodes, prove_translation
 
 if TYPE_CHECKING:

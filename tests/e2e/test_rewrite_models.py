@@ -203,7 +203,6 @@ def keras_output(model: Any, path: Path) -> None:
     assert {item.level for item in result.verification.evidence} == {
         "definition",
         "site",
-        "model",
         "source",
     }
     assert result.verification.max_abs == 0.0

@@ -87,8 +87,9 @@ def test_the_api_asks_keras_too(tmp_path: Path) -> None:
         api.check(path, engine="torch")
     with pytest.raises(UsageError, match="give a path"):
         api.check(model, engine="keras", trust_model=True)
-    (unknown,) = api.check(path).sites
-    (site,) = api.check(path, engine="keras", trust_model=True).sites
+    given = {"input_shapes": (1, 9, 8, 3)}
+    (unknown,) = api.check(path, **given).sites
+    (site,) = api.check(path, **given, engine="keras", trust_model=True).sites
     assert (unknown.pads, site.pads) == (None, ((0, 1), (0, 0)))
     how = {"explicit": True, "verify": "none", "engine": "keras", "trust_model": True}
     result = api.rewrite(path, **how)

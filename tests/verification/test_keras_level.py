@@ -250,3 +250,11 @@ def test_inputs_are_of_the_type_that_the_model_declares(
     result = api.rewrite(source, tmp_path / "m.onnx")
     assert result.verification.status is Status.EQUIVALENT
     assert "source" in {item.level for item in result.verification.evidence}
+
+
+def test_the_model_level_runs_both_files_translated_in_onnxruntime(tmp_path: Path) -> None:
+    source = saved(tmp_path / "m.keras", *of_bytes())
+    result = api.rewrite(source, tmp_path / "out.keras", verify="model")
+    assert result.verification.status is Status.EQUIVALENT
+    runtimes = {item.level: item.runtime for item in result.verification.evidence}
+    assert runtimes["model"].startswith("onnxruntime") and runtimes["source"].startswith("Keras")
