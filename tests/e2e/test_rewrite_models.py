@@ -172,6 +172,7 @@ def test_options_of_onnx_output(tmp_path: Path) -> None:
     assert "Transpose" not in {node.op_type for node in proto.graph.node}
 
 
+@pytest.mark.slow
 def test_a_keras_2_file_is_translated_where_it_is_trusted(tmp_path: Path) -> None:
     tf_keras = pytest.importorskip("tf_keras", reason="tf-keras writes and loads this file")
     signal = tf_keras.Input((9, 3))

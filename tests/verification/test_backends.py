@@ -39,6 +39,7 @@ def nested(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_an_average_pool_that_torch_pads_otherwise_is_found_and_named(nested: Path) -> None:
     report = padaudit.verify_backends(nested, PAIR)
     for variant in backends.VARIANTS:

@@ -207,7 +207,7 @@ def test_inputs_that_do_not_fit_are_a_difference(tmp_path: Path) -> None:
 
     one = model("one", x=[2, 5])
     for other, reason in (
-        (model("two", x=[2, 5], z=[2, 5]), "1 inputs and the port 2"),
+        (model("two", x=[2, 5], z=[2, 5]), "has 1 inputs and the second 2"),
         (model("wider", x=[2, 6]), "fits none of the second's: 'x' (2, 6)"),
         (model("deeper", x=[1, 2, 5]), "fits none of the second's: 'x' (1, 2, 5)"),
     ):
