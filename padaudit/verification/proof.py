@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from padaudit.rewriting.edit import Edit, Plan
     from padaudit.rewriting.options import Options
     from padaudit.rewriting.run import Loaded
+    from padaudit.verification.differing_site import Result
 
 EXACT: Final = Tolerance()
 ROUNDED: Final = 1e-5
@@ -276,17 +277,9 @@ def _looked_inside(
 ) -> Verification:
     """Compare what padded operators give, where the outputs are the same for all inputs."""
     from padaudit.rewriting.run import load
-    from padaudit.verification.differing_site import same_sites, search
 
     models = model, load(written, options.input_shapes)
-    found = search(
-        same_sites(models),
-        models,
-        (feed, feed),
-        tolerance,
-        timeout=options.timeout,
-        memory_mb=options.memory_mb,
-    )
+    found = _searched(models, feed, tolerance, options)
     if not found.compared:
         return level
     rest = tuple(reason for reason in level.not_covered if reason != DOUBT)
@@ -324,22 +317,30 @@ def with_first_site(
     if level.status is not Status.DIFFERENT or not level.evidence:
         return level
     from padaudit.rewriting.run import load
-    from padaudit.verification.differing_site import first_differing, same_sites
 
     models = model, load(written, options.input_shapes)
     for feed in feeds:
-        site = first_differing(
-            same_sites(models),
-            models,
-            (feed, feed),
-            tolerance,
-            timeout=options.timeout,
-            memory_mb=options.memory_mb,
-        )
+        site = _searched(models, feed, tolerance, options).site
         if site is not None:
             reason = f"{level.reason}; the first that differs is '{site.id}': {site.reason}"
             return replace(level, first_difference=site.id, reason=reason, error_map=site.where)
     return level
+
+
+def _searched(
+    models: tuple[Loaded, Loaded], feed: Feed, tolerance: Tolerance, options: Options
+) -> Result:
+    """Look for the first operator that differs between a model and its rewritten form."""
+    from padaudit.verification.differing_site import same_sites, search
+
+    return search(
+        same_sites(models),
+        models,
+        (feed, feed),
+        tolerance,
+        timeout=options.timeout,
+        memory_mb=options.memory_mb,
+    )
 
 
 def _converted_models(
