@@ -36,7 +36,9 @@ def steered(feed: Mapping[str, Array]) -> list[dict[str, Array]]:
     >>> [made["on"].tolist() for made in steered({"on": np.array(True)})]
     [False, False, False, True, True]
     """
-    made = [{name: fill(array) for name, array in feed.items()} for fill in FILLS.values()]
+    made = [
+        {name: np.asarray(fill(array)) for name, array in feed.items()} for fill in FILLS.values()
+    ]
     switches = [name for name, array in feed.items() if array.dtype.kind in "iub"]
     switches = [name for name in switches if feed[name].size == 1]
     if len(switches) > 1:

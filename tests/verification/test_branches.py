@@ -385,3 +385,11 @@ def test_further_inputs_keep_shapes_and_types() -> None:
             assert array.shape == (2, 3)
             assert array.dtype.kind == feed[name].dtype.kind
             assert array.dtype == feed[name].dtype or array.dtype.kind == "U"
+
+
+@pytest.mark.parametrize("dtype", [np.bool_, np.int64, np.uint8, np.float32])
+def test_further_inputs_of_scalars_are_arrays(dtype: type[np.generic]) -> None:
+    """onnxruntime refuses NumPy's scalars, which operations on arrays without axes return."""
+    for made in steered({"x": np.zeros((), dtype)}):
+        assert isinstance(made["x"], np.ndarray)
+        assert made["x"].shape == ()
