@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 from padaudit.interrupts import raise_if_requested
 
@@ -38,19 +38,24 @@ def running(module: str, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     It starts in the folder, reads no standard input, and writes its errors to a file there.
     """
     with (folder / _STDERR).open("wb") as errors:
-        process = subprocess.Popen(
-            module_command(module, folder),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=errors,
-            cwd=folder,
-            env=_environment(),
-            start_new_session=True,
-        )
+        process = start(module, folder, errors)
     try:
         yield process
     finally:
         _stop(process)
+
+
+def start(module: str, folder: Path, errors: IO[bytes]) -> subprocess.Popen[bytes]:
+    """Start a module of padaudit on a folder, in a session of its own."""
+    return subprocess.Popen(
+        module_command(module, folder),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=errors,
+        cwd=folder,
+        env=_environment(),
+        start_new_session=True,
+    )
 
 
 def run_module(module: str, folder: Path, timeout: float, memory_mb: int | None = None) -> str:

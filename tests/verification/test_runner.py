@@ -22,6 +22,7 @@ from padaudit import subprocesses
 from padaudit.verification import runner
 from padaudit.verification.runner import Job, RunOutcome, run
 
+pytestmark = pytest.mark.usefixtures("cold")
 CONVOLUTION = helper.make_node(
     "Conv", ["x", "w"], ["y"], name="conv", auto_pad="SAME_UPPER", dilations=[2, 2]
 )
