@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from command_line import run_here
 from onnx_models import conv_model, model, weights
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
@@ -48,21 +50,7 @@ def run(
 def here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
     """Return a function that runs the command line in this process, which is faster."""
 
-    def run_here(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
-        from padaudit.cli.app import main
-
-        handler = signal.getsignal(signal.SIGTERM)
-        monkeypatch.chdir(cwd)
-        monkeypatch.setattr(sys, "argv", ["padaudit", *map(str, arguments)])
-        try:
-            with pytest.raises(SystemExit) as exited:
-                main()
-        finally:
-            signal.signal(signal.SIGTERM, handler)
-        output = capsys.readouterr()
-        return subprocess.CompletedProcess([], int(exited.value.code or 0), *output)
-
-    return run_here
+    return partial(run_here, monkeypatch, capsys)
 
 
 def write_model(path: Path, width: int | str = 14, **attributes: Any) -> Path:
@@ -140,19 +128,19 @@ def test_usage_errors_exit_with_2(arguments: list[str], workplace: Path, here: A
     assert "Traceback" not in result.stderr
 
 
-def test_an_unverified_rewrite_says_so(workplace: Path) -> None:
-    result = run("rewrite", "--explicit", "--verify", "none", "warning.onnx", cwd=workplace)
+def test_an_unverified_rewrite_says_so(workplace: Path, here: Any) -> None:
+    result = here("rewrite", "--explicit", "--verify", "none", "warning.onnx", cwd=workplace)
     assert result.returncode == 0
     assert "unverified" in result.stderr
     assert (workplace / "warning.explicit.onnx").exists()
 
 
-def test_an_obligatory_proof_that_can_not_run_writes_nothing(workplace: Path) -> None:
+def test_an_obligatory_proof_that_can_not_run_writes_nothing(workplace: Path, here: Any) -> None:
     arguments = ("rewrite", "--explicit", "--verify", "model", "error.onnx")
-    result = run(*arguments, cwd=workplace)
+    result = here(*arguments, cwd=workplace)
     assert result.returncode == 1
     assert not (workplace / "error.explicit.onnx").exists()
-    allowed = run(*arguments, "--allow-unverified", cwd=workplace)
+    allowed = here(*arguments, "--allow-unverified", cwd=workplace)
     assert (workplace / "error.explicit.onnx").exists()
     assert allowed.returncode == 0
 
@@ -252,9 +240,9 @@ def test_json_of_rewrite_has_the_keys_of_the_contract_and_stands_alone(workplace
     assert all(set(item) >= OF_LEVEL for item in verification["evidence"])
 
 
-def test_json_of_verify_has_the_keys_of_the_contract(workplace: Path) -> None:
+def test_json_of_verify_has_the_keys_of_the_contract(workplace: Path, here: Any) -> None:
     options = ("--output-format", "json", "note.onnx", "clean.onnx")
-    result = run("verify", *options, cwd=workplace)
+    result = here("verify", *options, cwd=workplace)
     data = json.loads(result.stdout)
     assert set(data) >= {"schema", "a", "b", "status", "max_abs", "max_ulp", "evidence"}
     assert "first_difference" in data
@@ -262,17 +250,17 @@ def test_json_of_verify_has_the_keys_of_the_contract(workplace: Path) -> None:
     assert (data["a"], data["b"]) == ("note.onnx", "clean.onnx")
 
 
-def test_json_into_a_file_leaves_stdout_without_json(workplace: Path) -> None:
+def test_json_into_a_file_leaves_stdout_without_json(workplace: Path, here: Any) -> None:
     options = ("--output-format", "json", "--output-file", "r.json", "clean.onnx")
-    result = run("check", *options, cwd=workplace)
+    result = here("check", *options, cwd=workplace)
     assert json.loads((workplace / "r.json").read_text())["schema"] == "padaudit.check/1"
     assert "{" not in result.stdout
 
 
-def test_a_report_does_not_replace_a_model(workplace: Path) -> None:
+def test_a_report_does_not_replace_a_model(workplace: Path, here: Any) -> None:
     before = (workplace / "clean.onnx").read_bytes()
     (workplace / "linked.onnx").hardlink_to(workplace / "clean.onnx")
-    result = run("check", "--output-file", "linked.onnx", "clean.onnx", cwd=workplace)
+    result = here("check", "--output-file", "linked.onnx", "clean.onnx", cwd=workplace)
     assert result.returncode == 2
     assert "--output-file linked.onnx is a model" in result.stderr
     assert (workplace / "clean.onnx").read_bytes() == before
@@ -370,9 +358,9 @@ def listing(folder: Path) -> dict[str, bytes]:
     return {str(item.relative_to(folder)): item.read_bytes() for item in folder.rglob("*.*")}
 
 
-def test_diff_writes_nothing(workplace: Path) -> None:
+def test_diff_writes_nothing(workplace: Path, here: Any) -> None:
     before = listing(workplace)
-    result = run("rewrite", "--explicit", "--diff", "warning.onnx", cwd=workplace)
+    result = here("rewrite", "--explicit", "--diff", "warning.onnx", cwd=workplace)
     assert result.returncode == 0
     assert listing(workplace) == before
     assert "height (1, 1), width (0, 1)" in result.stdout
@@ -450,10 +438,10 @@ def test_moved_pads_are_not_counted_as_implicit(workplace: Path, here: Any) -> N
 
 
 @pytest.mark.parametrize("name", ["digits.h5", "digits.keras", "auto-pad.onnx"])
-def test_the_default_name_stands_beside_the_input(name: str, tmp_path: Path) -> None:
+def test_the_default_name_stands_beside_the_input(name: str, tmp_path: Path, here: Any) -> None:
     (tmp_path / "models").mkdir()
     shutil.copy(FIXTURES / name, tmp_path / "models" / name)
-    result = run(*REWRITE, f"models/{name}", cwd=tmp_path)
+    result = here(*REWRITE, f"models/{name}", cwd=tmp_path)
     stem, suffix = name.rsplit(".", 1)
     assert result.returncode == 0
     assert sorted(item.name for item in (tmp_path / "models").iterdir()) == sorted(
@@ -488,26 +476,26 @@ def test_no_space_left_is_one_sentence(case: str, workplace: Path) -> None:
     assert listing(workplace) == before
 
 
-def test_in_place_replaces_the_input_and_only_then(workplace: Path) -> None:
+def test_in_place_replaces_the_input_and_only_then(workplace: Path, here: Any) -> None:
     source = workplace / "warning.onnx"
     original = source.read_bytes()
-    result = run(*REWRITE, "--in-place", "warning.onnx", cwd=workplace)
+    result = here(*REWRITE, "--in-place", "warning.onnx", cwd=workplace)
     assert result.returncode == 0
     assert source.read_bytes() != original
-    assert run("check", "warning.onnx", cwd=workplace).returncode == 0
+    assert here("check", "warning.onnx", cwd=workplace).returncode == 0
     assert not list(workplace.glob("*explicit*"))
     refused = (workplace / "error.onnx").read_bytes()
     options = ("rewrite", "--explicit", "--verify", "model", "--in-place", "error.onnx")
-    assert run(*options, cwd=workplace).returncode == 1
+    assert here(*options, cwd=workplace).returncode == 1
     assert (workplace / "error.onnx").read_bytes() == refused
 
 
-def test_style_attrs_adds_no_node(workplace: Path) -> None:
+def test_style_attrs_adds_no_node(workplace: Path, here: Any) -> None:
     options = ("--style", "attrs", "-o", "out.onnx", "warning.onnx")
-    assert run(*REWRITE, *options, cwd=workplace).returncode == 0
+    assert here(*REWRITE, *options, cwd=workplace).returncode == 0
     nodes = onnx.load(workplace / "out.onnx").graph.node
     assert [node.op_type for node in nodes] == ["Conv"]
-    wrong = run(*REWRITE, "--style", "attrs", FIXTURES / "digits.h5", "-o", "o.h5", cwd=workplace)
+    wrong = here(*REWRITE, "--style", "attrs", FIXTURES / "digits.h5", "-o", "o.h5", cwd=workplace)
     assert wrong.returncode == 2
     assert "--style attrs" in wrong.stderr
 

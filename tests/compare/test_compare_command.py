@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import pytest
 from onnx import ModelProto, helper, numpy_helper
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from command_line import run_here
 from onnx_models import attribute, conv_model, model, weights
 
 
@@ -23,21 +23,11 @@ def here(
 ) -> Any:
     """Return a function that runs the command in this process: (exit code, stdout, stderr)."""
 
-    def run_here(*arguments: str) -> tuple[int, str, str]:
-        from padaudit.cli.app import main
+    def compare(*arguments: str) -> tuple[int, str, str]:
+        done = run_here(monkeypatch, capsys, "compare", *arguments, cwd=tmp_path)
+        return done.returncode, done.stdout, done.stderr
 
-        handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr(sys, "argv", ["padaudit", "compare", *arguments])
-        try:
-            with pytest.raises(SystemExit) as exited:
-                main()
-        finally:
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
-        return int(exited.value.code or 0), *capsys.readouterr()
-
-    return run_here
+    return compare
 
 
 def write(folder: Path, name: str, proto: ModelProto) -> None:
