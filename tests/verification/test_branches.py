@@ -380,7 +380,10 @@ def test_further_inputs_keep_shapes_and_types() -> None:
 
     types: Sequence[object] = (np.float16, ml_dtypes.bfloat16, np.uint8, np.int64, np.bool_, "U1")
     feed = {str(kind): np.ones((2, 3)).astype(kind) for kind in types}  # type: ignore[call-overload]
-    for made in steered(feed):
+    further = steered(feed)
+    assert len(further) == 5
+    for made in further:
+        assert set(made) == set(feed)
         for name, array in made.items():
             assert array.shape == (2, 3)
             assert array.dtype.kind == feed[name].dtype.kind
@@ -390,6 +393,8 @@ def test_further_inputs_keep_shapes_and_types() -> None:
 @pytest.mark.parametrize("dtype", [np.bool_, np.int64, np.uint8, np.float32])
 def test_further_inputs_of_scalars_are_arrays(dtype: type[np.generic]) -> None:
     """onnxruntime refuses NumPy's scalars, which operations on arrays without axes return."""
-    for made in steered({"x": np.zeros((), dtype)}):
+    further = steered({"x": np.zeros((), dtype)})
+    assert len(further) == 5
+    for made in further:
         assert isinstance(made["x"], np.ndarray)
         assert made["x"].shape == ()

@@ -137,7 +137,9 @@ def test_open_sizes_are_unequal_per_axis_and_rotate() -> None:
 
 def test_a_symbol_has_one_size_everywhere() -> None:
     specs = [InputSpec("a", "float32", ("N", "W", "H")), InputSpec("b", "float32", ("N", "H"))]
-    for sizes in open_sizes(specs):
+    proposals = open_sizes(specs)
+    assert len(proposals) == 3
+    for sizes in proposals:
         assert concrete_shape(specs[0], sizes)[2] == concrete_shape(specs[1], sizes)[1]
         assert concrete_shape(specs[0], sizes)[0] == concrete_shape(specs[1], sizes)[0]
 
