@@ -63,7 +63,7 @@ def same_sites(models: tuple[Loaded, Loaded]) -> list[SiteMatch]:
     return found
 
 
-def first_differing(
+def search(
     matches: Sequence[SiteMatch],
     models: tuple[Loaded, Loaded],
     feed: FeedPair,
@@ -72,7 +72,7 @@ def first_differing(
     timeout: float,
     memory_mb: int | None = None,
     budget: int = DEFAULT_BUDGET,
-) -> DifferingSite | None:
+) -> Result:
     """Run two ONNX models and compare what their padded operators give, in order.
 
     As many outputs are fetched at a time as the budget holds, and no more than up to the
@@ -102,26 +102,9 @@ def first_differing(
 
     Returns
     -------
-    DifferingSite or None
-        None if no output differs, or the models do not run with these outputs.
+    Result
+        Its site is None if no output differs, or the models do not run with these outputs.
     """
-    result = search(
-        matches, models, feed, tolerance, timeout=timeout, memory_mb=memory_mb, budget=budget
-    )
-    return result.site
-
-
-def search(
-    matches: Sequence[SiteMatch],
-    models: tuple[Loaded, Loaded],
-    feed: FeedPair,
-    tolerance: Tolerance,
-    *,
-    timeout: float,
-    memory_mb: int | None = None,
-    budget: int = DEFAULT_BUDGET,
-) -> Result:
-    """Do as `first_differing`, and count what was compared on the way."""
     runs = _Search(models, feed, timeout, memory_mb)
     found: list[Found] = []
     loop: int | None = None

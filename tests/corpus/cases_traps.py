@@ -40,7 +40,6 @@ from onnx_corpus import (
     value,
 )
 
-SPELLED_OUT = "onnx's inference does not know 'ai.onnx', and padaudit does not rename it there"
 PARTS = [tensor("w", WEIGHT), tensor("v", SECOND)]
 
 

@@ -29,7 +29,6 @@ Make = Callable[[Any], Any]
 Case = tuple[str, Make, tuple[Dims, ...], str]
 CF = {"data_format": "channels_first"}
 BY_RANK = {1: (LINE, LINE_FIRST), 2: (IMAGE, FIRST), 3: (VOLUME, VOLUME_FIRST)}
-SEQUENCES = {"return_sequences": True}
 KERNELS = {1: (3,), 2: (3, 2), 3: (2, 3, 1)}
 STRIDES = {1: (2,), 2: (2, 3), 3: (2, 3, 1)}
 

@@ -177,10 +177,6 @@ def plain_conv(**attributes: Any) -> ModelProto:
     return conv_model((17, 14), (4, 3), **attributes)
 
 
-def open_conv(strides: list[int]) -> ModelProto:
-    return conv_model(("H", "W"), (4, 3), strides=strides, auto_pad="SAME_UPPER")
-
-
 def after_custom(known: bool, opset: int) -> ModelProto:
     """Return a Conv behind a Relu, or behind a node whose output size nobody knows."""
     first = helper.make_node("Relu", ["x"], ["h"], "first")
@@ -215,12 +211,6 @@ def called_function(*sizes: tuple[int, int]) -> ModelProto:
     )
     proto.functions.append(function)
     return proto
-
-
-def bfloat16_conv(opset: int) -> ModelProto:
-    kernel = helper.make_tensor("w", TensorProto.BFLOAT16, (4, 2, 4, 3), [1.0] * 96)
-    node = helper.make_node("Conv", ["x", "w"], ["y"], "conv", **STRIDED)
-    return model([node], {"x": (1, 2, 17, 14)}, [kernel], opset, dtype=TensorProto.BFLOAT16)
 
 
 PAIRS: dict[str, tuple[Build, Build, str, str]] = {

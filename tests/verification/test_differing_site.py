@@ -15,7 +15,7 @@ from padaudit.formats.shape_options import InputShapes
 from padaudit.rewriting.options import Options
 from padaudit.rewriting.run import load
 from padaudit.verification import differing_site
-from padaudit.verification.differing_site import first_differing, same_sites
+from padaudit.verification.differing_site import same_sites, search
 from padaudit.verification.error_map import error_map
 from padaudit.verification.evidence import Status
 from padaudit.verification.model_level import ModelPair, Tolerance, compare_models
@@ -74,7 +74,8 @@ def test_no_more_outputs_are_fetched_than_the_budget_holds(
 
     monkeypatch.setattr(differing_site, "run", counted)
     pair = models[0], models[1]
-    found = first_differing(same_sites(pair), pair, (X, X), Tolerance(), timeout=60, budget=budget)
+    result = search(same_sites(pair), pair, (X, X), Tolerance(), timeout=60, budget=budget)
+    found = result.site
     assert found is not None
     assert (found.id, found.where and found.where.shape) == ("c2", (1, 3, 6, 7))
     assert len(fetched) == runs
@@ -100,7 +101,7 @@ def test_a_factor_per_channel_is_no_difference_across_frameworks(tmp_path: Path)
 
     def first(other, tolerance):  # type: ignore[no-untyped-def]
         pair = plain, other
-        return first_differing(same_sites(pair), pair, (X, X), tolerance, timeout=60)
+        return search(same_sites(pair), pair, (X, X), tolerance, timeout=60).site
 
     assert first(scaled, across) is None
     assert first(scaled, Tolerance()).id == "c0"
