@@ -72,7 +72,10 @@ def _compared(
         scratch = Path(name)
         pair, seen = settled(pair, scratch, timeout)
         units = units_of(pair.original, seen[0].values), units_of(pair.port, seen[1].values)
-        alignment, windows = pair_unlike(align(*units))
+        inputs = {
+            link.ours.name.split(":")[0]: link.theirs.name.split(":")[0] for link in pair.ways[0]
+        }
+        alignment, windows = pair_unlike(align(*units, inputs))
         found = differences(alignment)
         draft = Comparison(original, port, Sameness.UNVERIFIED, alignment, found, windows)
         runs = run_pair(pair, scratch, timeout)

@@ -63,6 +63,8 @@ class Unit:
         Its place in the model's order of execution.
     before, after : set of int
         Positions of the nearest padded operators upstream and downstream.
+    reads, gives : set of str
+        Inputs and outputs of the model that no other padded operator is in between.
     """
 
     site: PaddingSite
@@ -83,6 +85,8 @@ class Unit:
     position: int
     before: set[int] = field(default_factory=set)
     after: set[int] = field(default_factory=set)
+    reads: set[str] = field(default_factory=set)
+    gives: set[str] = field(default_factory=set)
 
     @property
     def id(self) -> str:

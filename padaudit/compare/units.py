@@ -201,23 +201,32 @@ def _idle(site: PaddingSite, window: Window, around: Around, axis: int) -> bool:
 
 
 def _link(graph: Graph, units: Sequence[Unit]) -> None:
-    """Note for every unit which ones are next upstream and downstream."""
+    """Note for every unit what is next upstream and downstream."""
     parts: dict[int, list[Unit]] = {}
     for unit in units:
         parts.setdefault(id(unit.site.op), []).append(unit)
-    for first, second in _flow(graph, parts, {}):
-        units[first].after.add(second)
-        units[second].before.add(first)
+    known: dict[str, Sources] = {name: frozenset({name}) for name in graph.inputs}
+    for first, second in _flow(graph, parts, known):
+        if isinstance(first, str):
+            units[second].reads.add(first)
+        else:
+            units[first].after.add(second)
+            units[second].before.add(first)
+    for name in graph.outputs:
+        for place in known.get(name, ()):
+            if isinstance(place, int):
+                units[place].gives.add(name)
 
 
-Sources = frozenset[int]
-"""Positions of the padded operators that a tensor comes from, without another in between."""
+Sources = frozenset[int | str]
+"""What a tensor comes from without another padded operator in between: the positions of such
+operators, and the names of inputs."""
 
 
 def _flow(
     graph: Graph, parts: Mapping[int, list[Unit]], known: dict[str, Sources]
-) -> Iterator[tuple[int, int]]:
-    """Yield which unit feeds which; ``known`` gets the sources of every tensor."""
+) -> Iterator[tuple[int | str, int]]:
+    """Yield what feeds which unit; ``known`` gets the sources of every tensor."""
     for op in graph.ops():
         sources = _union(known.get(name, frozenset()) for name in op.inputs)
         for unit in parts.get(id(op), ()):
@@ -238,4 +247,4 @@ def _flow(
 
 
 def _union(sets: Iterable[Sources]) -> Sources:
-    return frozenset[int]().union(*sets)
+    return frozenset[int | str]().union(*sets)

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from padaudit.audit.findings import times
-from padaudit.compare.align import COPY, Alignment, likeness, same_channels
+from padaudit.compare.align import Alignment, same_channels
+from padaudit.compare.copies import COPY, likeness
 from padaudit.compare.unit import Unit
 from padaudit.ir.site import Window
 
