@@ -14,7 +14,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 def run_here(
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    captured: pytest.CaptureFixture[str],
     *arguments: str | Path,
     cwd: Path,
 ) -> subprocess.CompletedProcess[str]:
@@ -30,5 +30,5 @@ def run_here(
     finally:
         for number, handler in zip(SIGNALS, handlers, strict=True):
             signal.signal(number, handler)
-    output = capsys.readouterr()
+    output = captured.readouterr()
     return subprocess.CompletedProcess([], int(exited.value.code or 0), *output)
