@@ -10,10 +10,12 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import IO, Final
 
-from padaudit.interrupts import raise_if_requested
+from padaudit.interrupts import at_last, raise_if_requested
+from padaudit.scratch import temporary_paths
 
 _STDERR: Final = "stderr.txt"
 _LONGEST: Final = 500
@@ -28,19 +30,23 @@ def module_command(module: str, folder: Path) -> list[str]:
 
     ``-P``: a module in the working directory must not stand in for one of ours.
     """
-    return [sys.executable, "-P", "-m", module, str(folder)]
+    return [sys.executable, "-P", "-m", "padaudit.child", module, str(folder)]
 
 
 @contextmanager
 def running(module: str, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Run a module of padaudit on a folder; it is stopped when the block ends.
 
-    It starts in the folder, reads no standard input, and writes its errors to a file there.
+    It starts in the folder, writes its errors to a file there, and ends when this process
+    does: its standard input says what to remove then, and stays open until then
+    (`padaudit.child`).
     """
     with (folder / _STDERR).open("wb") as errors:
         process = start(module, folder, errors)
     try:
-        yield process
+        with at_last(partial(_kill, process)):
+            _hand_over(process)
+            yield process
     finally:
         _stop(process)
 
@@ -49,13 +55,22 @@ def start(module: str, folder: Path, errors: IO[bytes]) -> subprocess.Popen[byte
     """Start a module of padaudit on a folder, in a session of its own."""
     return subprocess.Popen(
         module_command(module, folder),
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=errors,
         cwd=folder,
         env=_environment(),
         start_new_session=True,
     )
+
+
+def _hand_over(process: subprocess.Popen[bytes]) -> None:
+    """Tell a child what to remove if this process dies."""
+    if process.stdin is None:
+        return
+    with suppress(BrokenPipeError):  # it is dead already
+        paths = b"\0".join(os.fsencode(path) for path in temporary_paths())
+        os.write(process.stdin.fileno(), paths)
 
 
 def run_module(module: str, folder: Path, timeout: float, memory_mb: int | None = None) -> str:
@@ -146,13 +161,21 @@ def _environment() -> dict[str, str]:
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
     """Kill a process and all that it started."""
-    if process.poll() is not None:
+    if process.poll() is None:
+        _kill(process)
+        process.wait()
+    if process.stdin is not None:
+        process.stdin.close()
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    if process.returncode is not None:
         return
     if sys.platform == "win32":
         process.kill()
-    else:
+        return
+    with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
 
 
 def _last_words(stderr: Path) -> str:

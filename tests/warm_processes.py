@@ -43,6 +43,9 @@ cold_start = subprocesses.start
 class Forked:
     """As much of a `subprocess.Popen` as padaudit uses, for a process that is not our child."""
 
+    stdin = None
+    """It does not watch for our end (`padaudit.child`): the suite stops what it starts."""
+
     def __init__(self, pid: int, connection: socket.socket) -> None:
         self.pid = pid
         self._connection = connection

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import gc
-import signal
 import sys
-from types import FrameType
 from typing import Final, NoReturn
 
 from padaudit import __version__
@@ -18,11 +16,10 @@ from padaudit.cli.rewrite import rewrite
 from padaudit.cli.rules import rules
 from padaudit.cli.verify import verify
 from padaudit.errors import PadauditError, RuleFileError
-from padaudit.interrupts import raise_if_requested, request, requested
+from padaudit.interrupts import exit_code, farewell, handled, raise_if_requested, requested
 
 EXIT_ERROR: Final = 2
 _BUG: Final = 70
-_INTERRUPTED: Final = 130
 _GC_THRESHOLD: Final = 200_000
 """A graph of 100,000 nodes is many objects and no garbage: looking for some costs an eighth."""
 
@@ -43,13 +40,12 @@ for command in (check, rewrite, verify, compare, explain, rules):
 
 def main() -> None:
     """Run the command line."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _interrupted)
     never_fail_to_encode()
     gc.set_threshold(_GC_THRESHOLD, *gc.get_threshold()[1:])
     try:
-        code = cli.main(standalone_mode=False)
-        raise_if_requested()
+        with handled():
+            code = cli.main(standalone_mode=False)
+            raise_if_requested()
         sys.exit(code if isinstance(code, int) else 0)
     except click.exceptions.Exit as done:
         sys.exit(done.exit_code)
@@ -79,11 +75,5 @@ def main() -> None:
 
 
 def _stop() -> NoReturn:
-    complain("interrupted; nothing was written.")
-    sys.exit(_INTERRUPTED)
-
-
-def _interrupted(_: int, __: FrameType | None) -> None:
-    """Let a signal unwind, so that children are stopped and temporary files removed."""
-    request()
-    raise KeyboardInterrupt
+    complain(farewell())
+    sys.exit(exit_code())

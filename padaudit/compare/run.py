@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +23,7 @@ from padaudit.formats.atomic import is_one_of
 from padaudit.formats.shape_options import InputShapes
 from padaudit.ir.walk import graph_of_op
 from padaudit.rewriting.run import Loaded
+from padaudit.scratch import scratch_folder
 from padaudit.verification.providers import using
 
 
@@ -68,8 +68,7 @@ def _compared(
 ) -> Comparison:
     pair = load_pair(original, port, input_shapes)
     _check_fix(pair.port, original, port, fix)
-    with tempfile.TemporaryDirectory(prefix="padaudit-") as name:
-        scratch = Path(name)
+    with scratch_folder() as scratch:
         pair, seen = settled(pair, scratch, timeout)
         units = units_of(pair.original, seen[0].values), units_of(pair.port, seen[1].values)
         inputs = {

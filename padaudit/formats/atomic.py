@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from padaudit.errors import InputError
+from padaudit.interrupts import held, note_written
+from padaudit.scratch import listed
 
 
 @contextmanager
@@ -33,11 +35,19 @@ def staged(target: Path) -> Iterator[Path]:
     os.close(handle)
     temporary = Path(name)
     try:
-        yield temporary
-        adopt_mode(temporary)
-        temporary.replace(target)
+        with listed(temporary):
+            yield temporary
+            put(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def put(temporary: Path, target: Path) -> None:
+    """Rename a finished file to where it was asked for."""
+    with held():
+        adopt_mode(temporary)
+        temporary.replace(target)
+        note_written(target)
 
 
 def is_one_of(path: Path, files: Iterable[Path]) -> bool:

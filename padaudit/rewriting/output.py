@@ -5,29 +5,30 @@ from __future__ import annotations
 import filecmp
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from padaudit.errors import InputError
-from padaudit.formats.atomic import adopt_mode, staged
+from padaudit.formats.atomic import put, staged
 from padaudit.formats.document import Document
-from padaudit.interrupts import raise_if_requested
+from padaudit.interrupts import held, raise_if_requested
 from padaudit.rewriting.options import Options
+from padaudit.scratch import listed, scratch_folder
 
 _LARGE_BYTES: Final = 1 << 26
 
 
 @dataclass(slots=True)
 class Aside:
-    """A written model that is not yet in its place."""
+    """A written model that is not yet in its place, and the list of what goes if it never is."""
 
     path: Path
     target: Path
     published: bool = False
+    listing: ExitStack = field(default_factory=ExitStack)
 
     def publish(self) -> None:
         """Put the finished file in its place, in one step.
@@ -37,8 +38,10 @@ class Aside:
         InputError
             If the target's folder can't be written.
         """
-        publish(self.path, self.target)
-        self.published = True
+        with held():
+            publish(self.path, self.target)
+            self.published = True
+            self.listing.close()
 
 
 @contextmanager
@@ -59,15 +62,17 @@ def output(
         If the model has external data in another folder and it is not to be copied.
     """
     needed = _data_to_copy(document, target.parent, options)
-    with tempfile.TemporaryDirectory(prefix="padaudit-") as scratch:
-        path = Path(scratch) / f"rewritten{target.suffix}"
+    with scratch_folder() as scratch:
+        path = scratch / f"rewritten{target.suffix}"
         if _locations(document) or _is_large(original):
             path = target.with_name(f".{target.stem}.{os.getpid()}.partial{target.suffix}")
         aside = Aside(path, target)
+        aside.listing.enter_context(listed(path))
         made: list[Path] = []
         try:
             with _writable(target if path.parent == target.parent else path.parent):
                 for source, copy in needed:
+                    aside.listing.enter_context(listed(copy))
                     _copy_data(source, copy, made)
                 if _is_copy(document, original) and document.path:
                     shutil.copyfile(document.path, path)
@@ -76,6 +81,7 @@ def output(
             yield aside
         finally:
             path.unlink(missing_ok=True)
+            aside.listing.close()
             if not aside.published:
                 for item in reversed(made):
                     item.rmdir() if item.is_dir() else item.unlink(missing_ok=True)
@@ -110,8 +116,7 @@ def publish(aside: Path, target: Path) -> None:
     raise_if_requested()
     with _writable(target):
         if aside.parent == target.parent:
-            adopt_mode(aside)
-            aside.replace(target)
+            put(aside, target)
             return
         with staged(target) as partial:
             shutil.copyfile(aside, partial)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -28,6 +27,7 @@ from padaudit.rewriting.options import Options
 from padaudit.rewriting.output import publish, write_document
 from padaudit.rewriting.run import Loaded, RewriteResult, allows_writing, loaded, obstacles
 from padaudit.rewriting.translated import settle
+from padaudit.scratch import scratch_folder
 from padaudit.verification.evidence import Status
 from padaudit.verification.keras_level import (
     Feeds,
@@ -72,8 +72,7 @@ def rewrite_translated(
     opset = _opset(model, options.opset)
     whole = options.verify not in ("none", "site")
     feeds = keras_feeds(model, options.inputs) if whole else []
-    with tempfile.TemporaryDirectory(prefix="padaudit-") as name:
-        scratch = Path(name)
+    with scratch_folder() as scratch:
         how = _how(model, options, opset)
         values = [list(feed.values()) for feed in feeds]
         file = _loadable(model, source, scratch, options)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
+from padaudit.scratch import scratch_folder
 from padaudit.subprocesses import run_module
 from padaudit.verification.backend_worker import (
     RUNS_FILE,
@@ -69,8 +69,7 @@ def run_backend(
         Layers whose outputs are wanted too.
     """
     done: list[BackendRun] = []
-    with tempfile.TemporaryDirectory(prefix="padaudit-") as name:
-        folder = Path(name)
+    with scratch_folder() as folder:
         files = [folder / f"feed-{number}.npz" for number in range(len(feeds))]
         for file, arrays in zip(files, feeds, strict=True):
             save_arrays(file, list(arrays))

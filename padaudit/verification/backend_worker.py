@@ -1,4 +1,4 @@
-"""The process that runs Keras on one backend: ``python -m padaudit.verification.backend_worker``.
+"""The process that runs Keras on one backend (see `padaudit.child`).
 
 Keras chooses its backend when it is imported, so each one needs a process of its own. Models
 are loaded in Keras's safe mode.
@@ -7,7 +7,6 @@ are loaded in Keras's safe mode.
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -148,7 +147,3 @@ def _layers(model: Any, prefix: LayerPath = ()) -> Iterator[tuple[LayerPath, Any
             path = (*prefix, layer.name)
             yield path, layer
             yield from _layers(layer, path)
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))

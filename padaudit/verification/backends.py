@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import itertools
 import re
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from padaudit.ir.site import PaddingSite
 from padaudit.rewriting.edit import Plan
 from padaudit.rewriting.options import Options
 from padaudit.rewriting.run import load, rewrite_file
+from padaudit.scratch import scratch_folder
 from padaudit.verification.backend_runs import BackendRun, run_backend
 from padaudit.verification.backend_worker import LayerPath
 from padaudit.verification.compare import Difference, compare_arrays, merge
@@ -168,8 +168,8 @@ def compare_backends(
         advice = "give the Keras file that it was made from"
         raise InputError(path, "an ONNX model has no Keras backends", advice)
     feeds = [list(feed.values()) for feed in keras_feeds(model)]
-    with tempfile.TemporaryDirectory(prefix="padaudit-") as name:
-        target = Path(name) / f"explicit{path.suffix}"
+    with scratch_folder() as scratch:
+        target = scratch / f"explicit{path.suffix}"
         options = Options(input_shapes=shapes, verify="none")
         plan = rewrite_file(path, target, options).plan
         judge = _Judge([path, target], names, feeds, model.sites, timeout, _tolerance(tolerance))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from padaudit.compare.feeds import Link, as_port, links, other_links
 from padaudit.errors import UsageError
 from padaudit.formats.shape_options import InputShapes
 from padaudit.rewriting.run import Loaded, load
+from padaudit.scratch import scratch_folder
 from padaudit.verification.branches import judged
 from padaudit.verification.compare import merge
 from padaudit.verification.evidence import Evidence, Status, Verification
@@ -115,8 +115,8 @@ def _verified(
     if tolerance is None:
         same = len({model.document.format.split("-")[0] for model in models}) == 1
         tolerance = on_provider(Tolerance() if same else Tolerance(SOURCE_RTOL, scaled=True))
-    with tempfile.TemporaryDirectory(prefix="padaudit-") as name:
-        forms = _forms(models, Path(name), limits)
+    with scratch_folder() as scratch:
+        forms = _forms(models, scratch, limits)
         if isinstance(forms, str):
             return Verification(Status.UNVERIFIED, reason=forms)
         counts = [len(model.graph.outputs) for model in models]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import mmap
-import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from padaudit.ir.dims import Dim
 from padaudit.ir.op import Op
 from padaudit.ir.site import Family
 from padaudit.ir.walk import graph_of_op
+from padaudit.scratch import scratch_folder
 from padaudit.verification.branches import with_passes
 from padaudit.verification.evidence import Evidence, Status, Verification, join
 from padaudit.verification.known_errors import onnxruntime_errs
@@ -202,8 +202,7 @@ def _whole_model(model: Loaded, written: Path, plan: Plan, options: Options) -> 
         prove_translations,
     )
 
-    with tempfile.TemporaryDirectory(prefix="padaudit-") as name:
-        scratch = Path(name)
+    with scratch_folder() as scratch:
         level = prove_keras_pair(model, written, scratch, options)
         if options.verify != "model" or options.modernize or "source" not in _levels(level):
             return level

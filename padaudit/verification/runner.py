@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from padaudit.errors import InputError, MissingDependencyError
 from padaudit.interrupts import raise_if_requested
+from padaudit.scratch import scratch_folder
 from padaudit.subprocesses import ending_of, running
 from padaudit.verification.providers import in_use, short
 from padaudit.verification.worker import (
@@ -119,8 +119,7 @@ def run(
     list of RunOutcome
         One per job. Failures of a job are in its outcome and not raised.
     """
-    with tempfile.TemporaryDirectory(prefix="padaudit-", ignore_cleanup_errors=True) as name:
-        folder = Path(name)
+    with scratch_folder() as folder:
         with _enough_space(folder.parent):
             records = [
                 _prepare(folder, index, job, provider or in_use()) for index, job in enumerate(jobs)
@@ -144,8 +143,7 @@ def available_providers() -> tuple[str, tuple[str, ...]]:
     InputError
         If it can't be started.
     """
-    with tempfile.TemporaryDirectory(prefix="padaudit-", ignore_cleanup_errors=True) as name:
-        folder = Path(name)
+    with scratch_folder() as folder:
         write_record(folder / JOB_FILE, JobFile([], 1, None))
         ending = _run_worker(folder, [], DEFAULT_TIMEOUT)
         if not (folder / RUNTIME_FILE).exists():

@@ -8,7 +8,6 @@ gives an empty one in its place.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -31,6 +30,7 @@ from padaudit.formats.onnx.locate import Locator, Steps, field_number
 from padaudit.formats.onnx.splice import Splice, spliced
 from padaudit.formats.onnx.wire import encode_message, encode_varint
 from padaudit.formats.onnx.write import RewrittenOnnx, write_onnx
+from padaudit.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from padaudit.formats.onnx.document import OnnxDocument
@@ -157,7 +157,7 @@ def tapped(document: OnnxDocument, taps: Sequence[Tap | Mark]) -> Iterator[Path]
         If it can't be written there.
     """
     home = document.path.parent if document.path and document.data_files else None
-    with tempfile.TemporaryDirectory(prefix="padaudit-") as scratch:
+    with scratch_folder() as scratch:
         path = (home or Path(scratch)) / f".observed.{os.getpid()}.onnx"
         try:
             write_onnx(with_outputs(document, taps), path)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from padaudit.formats.keras.engine import KerasRun, run_keras
+from padaudit.scratch import scratch_folder
 from padaudit.verification.evidence import Status, Verification, join
 from padaudit.verification.keras_level import OTHERWISE, Feeds, computes_otherwise, precision
 from padaudit.verification.known_errors import tensorflow_starts_late
@@ -100,11 +100,11 @@ class TranslationProof:
         if not late or not verdict.evidence:
             return verdict
         arrays = [list(feed.values()) for feed in feeds]
-        with tempfile.TemporaryDirectory(prefix="padaudit-") as folder:
+        with scratch_folder() as folder:
             run = run_keras(
                 [self.file],
                 arrays,
-                Path(folder),
+                folder,
                 timeout=self.options.timeout,
                 memory_mb=self.options.memory_mb,
                 as_documented=True,

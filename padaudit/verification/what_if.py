@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from padaudit.compare.units import units_of
 from padaudit.errors import InputError, UsageError
 from padaudit.formats.keras.engine import require
 from padaudit.formats.shape_options import InputShapes
+from padaudit.scratch import scratch_folder
 from padaudit.verification.explicit_form import runnable
 from padaudit.verification.model_level import NO_ELEMENTS, Tolerance
 from padaudit.verification.naive import Change, change_of
@@ -167,8 +167,7 @@ def what_if(
     """
     from padaudit.rewriting.run import load
 
-    with using(provider), tempfile.TemporaryDirectory(prefix="padaudit-") as name:
-        scratch = Path(name)
+    with using(provider), scratch_folder() as scratch:
         input_shapes = replace(input_shapes, open_only=True)
         original = load(path, input_shapes)
         subject = _subject(original, input_shapes, inputs, scratch, timeout)

@@ -1,4 +1,4 @@
-"""The child process that runs onnxruntime: ``python -m padaudit.verification.worker FOLDER``.
+"""The child process that runs onnxruntime (see `padaudit.child`).
 
 The folder is the whole protocol. `JOB_FILE` says what to run; feeds and results are
 ``.npz`` files beside it. The record of a job is written last and in one step, so that
@@ -20,6 +20,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from padaudit.child import WATCHER_MB
 from padaudit.verification.inputs import element_type
 from padaudit.verification.providers import CPU, short
 
@@ -153,7 +154,8 @@ def _limit_resources(memory_mb: int | None) -> None:
 
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if memory_mb is not None:
-        resource.setrlimit(resource.RLIMIT_AS, (memory_mb * 2**20, memory_mb * 2**20))
+        limit = (memory_mb + WATCHER_MB) * 2**20
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
 def _result(onnxruntime: Any, folder: Path, job: JobRecord, threads: int) -> ResultRecord:
@@ -281,7 +283,3 @@ def _tensor(name: str, value: Any) -> Array:
 
 def _is_bfloat16(array: Array) -> bool:
     return array.dtype.name == "bfloat16"
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import tempfile
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +11,7 @@ import msgspec
 from padaudit.errors import InputError, MissingDependencyError, UsageError
 from padaudit.formats.shape_options import InputShapes
 from padaudit.ir.dims import Open, Shape
+from padaudit.scratch import scratch_folder
 
 KERAS: Final = "keras"
 ENGINES: Final = ("padaudit", KERAS)
@@ -59,8 +59,7 @@ def asked_shapes(path: Path, input_shapes: InputShapes) -> dict[str, Shape]:
     from padaudit.verification.worker import write_record
 
     shapes = {name: list(shape) for name, shape in input_shapes.shapes.items()}
-    with tempfile.TemporaryDirectory(prefix="padaudit-") as name:
-        folder = Path(name)
+    with scratch_folder() as folder:
         write_record(folder / REQUEST, Request(str(path.resolve()), shapes))
         ending = run_module("padaudit.formats.keras.shape_worker", folder, input_shapes.timeout)
         answer = Answer(error=f"the Keras process {ending}")

@@ -22,6 +22,8 @@ def load_model(path: Path) -> Any:
 
     A definition without weights gets made-up ones, which depend on the variables' names only.
 
+    It uses the working directory, which is the worker's own and goes with it.
+
     Raises
     ------
     Exception
@@ -34,8 +36,8 @@ def load_model(path: Path) -> Any:
         model = keras.models.model_from_json(json.dumps(read_json(path).config))
         _fill(model)
         return model
-    with tempfile.TemporaryDirectory(prefix="padaudit-") as folder:
-        # Keras goes by suffixes, and not every model has the right one.
+    # Keras goes by suffixes, and not every model has the right one.
+    with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
         named = path
         if path.suffix != suffix:
             named = Path(folder) / f"model{suffix}"

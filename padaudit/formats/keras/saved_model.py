@@ -10,7 +10,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import mmap
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -19,6 +18,7 @@ from padaudit.errors import InputError, MissingDependencyError
 from padaudit.formats.keras.container import FETCH_AGAIN, KerasDocument, decoded, is_model, plain
 from padaudit.formats.keras.dialect import plain_value
 from padaudit.formats.onnx.wire import LENGTH, Buffer, WireError, records
+from padaudit.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from padaudit.formats.onnx.document import OnnxDocument
@@ -104,8 +104,7 @@ def translated(path: Path) -> OnnxDocument:
         if importlib.util.find_spec(package) is None:
             purpose = f"{path} is a SavedModel without Keras's definition; auditing it"
             raise MissingDependencyError(package, purpose, "keras")
-    with tempfile.TemporaryDirectory(prefix="padaudit-") as name:
-        folder = Path(name)
+    with scratch_folder() as folder:
         (folder / TASK_FILE).write_text(json.dumps({"model": str(path.resolve())}))
         ending = run_module("padaudit.formats.keras.saved_model_worker", folder, TIMEOUT)
         result, failure = folder / RESULT_FILE, folder / ERROR_FILE

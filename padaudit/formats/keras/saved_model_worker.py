@@ -1,4 +1,4 @@
-"""The process that translates a SavedModel: ``python -m ...saved_model_worker FOLDER``."""
+"""The process that translates a SavedModel (see `padaudit.child`)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,3 @@ def main(folder: Path) -> None:
         (folder / ERROR_FILE).write_text(text[:_LONGEST])
         return
     partial.rename(folder / RESULT_FILE)
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))

@@ -1,4 +1,4 @@
-"""The process that asks Keras for shapes: ``python -m padaudit.formats.keras.shape_worker FOLDER``.
+"""The process that asks Keras for shapes (see `padaudit.child`).
 
 It loads a model without Keras's safe mode, so the model's own code may run, and calls every
 layer on symbolic tensors of the wanted sizes.
@@ -7,7 +7,6 @@ layer on symbolic tensors of the wanted sizes.
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -156,7 +155,3 @@ def _given(node: Any, known: dict[Any, Any]) -> list[Any]:
         node.input_tensors if hasattr(node, "input_tensors") else node.keras_inputs
     )
     return [known.get(id(tensor), tensor) for tensor in tensors]
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))

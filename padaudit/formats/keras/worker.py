@@ -1,4 +1,4 @@
-"""The process that runs Keras: ``python -m padaudit.formats.keras.worker FOLDER``.
+"""The process that runs Keras (see `padaudit.child`).
 
 It loads models in Keras's safe mode, runs them, and translates them to ONNX.
 """
@@ -6,7 +6,6 @@ It loads models in Keras's safe mode, runs them, and translates them to ONNX.
 from __future__ import annotations
 
 import os
-import sys
 from contextlib import ExitStack
 from pathlib import Path
 from types import ModuleType
@@ -195,7 +194,3 @@ def _translate(model: Any, folder: Path, index: int, target: str, file: TaskFile
     proto, marks = export(model, file.opset, file.input_shapes, file.layout, file.legacy)
     Path(target).write_bytes(proto.SerializeToString(deterministic=True))
     write_record(marks_file(folder, index), Marks(marks))
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))
