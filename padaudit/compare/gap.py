@@ -13,16 +13,21 @@ from numpy.typing import NDArray
 
 from padaudit.compare.feeds import layouts
 from padaudit.verification.model_level import Tolerance, on_provider
+from padaudit.verification.rounding import MOST
 
 Array = NDArray[Any]
 Outputs = Sequence[Sequence[Array]]
 """Per feed, the outputs of a model."""
+Noise = Sequence[Sequence[float]]
+"""Per feed and output, how far rounding moves it, in parts of its magnitude."""
 RTOL: Final = 1e-4
 """Relative to an output's largest magnitude: frameworks sum in different orders, and fold."""
 _ATOL: Final = 1e-7
+FLOOR: Final = _ATOL / RTOL
+"""What is added to an output's magnitude."""
 _ONE_RUNTIME: Final = 1e-2
-_ROUNDINGS: Final = 16
-"""How many roundings of float16 may add up in a network."""
+_ROUNDINGS: Final = 2
+"""How many roundings of float16 may add up in any network; more where it is measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +39,18 @@ class Gap:
     max_abs : float
         Largest absolute difference; infinite where outputs can't be compared.
     relative : float
-        The largest difference, in parts of its output's largest magnitude.
+        The difference in parts of its output's largest magnitude, where it is the most times
+        what it may be.
     rms : float
-        The root of the mean square of all differences, each output in parts of its magnitude.
+        The root of the mean square of all differences, each output in parts of its magnitude,
+        and as much less as rounding gives more.
     allowed : float
-        How large ``relative`` may be for what rounding gives.
+        How large ``relative`` may be for what rounding gives in any network.
+    noise : float
+        The same for this one on these inputs, as it was measured
+        (`padaudit.verification.rounding`); 0 where it was not.
+    mute : bool
+        Whether an output tells nothing, as rounding gives too much of it on all inputs.
     reason : str
         Why outputs can't be compared, one clause; else empty.
     note : str
@@ -49,18 +61,35 @@ class Gap:
     relative: float = 0.0
     rms: float = 0.0
     allowed: float = RTOL
+    noise: float = 0.0
+    mute: bool = False
     reason: str = ""
     note: str = ""
 
     @property
     def equal(self) -> bool:
         """Whether the models agree to the rounding of their runtimes."""
+        return self.relative <= self.tolerance
+
+    @property
+    def plain(self) -> bool:
+        """Whether they do without regard to what was measured."""
         return self.relative <= self.allowed
+
+    @property
+    def tolerance(self) -> float:
+        """How large ``relative`` may be."""
+        return max(self.allowed, self.noise)
+
+    @property
+    def excess(self) -> float:
+        """How many times its tolerance the difference is."""
+        return self.relative / self.tolerance
 
     @property
     def rounding(self) -> float:
         """How large ``relative`` may be for forms of one computation in one runtime."""
-        return self.allowed * _ONE_RUNTIME
+        return max(self.allowed * _ONE_RUNTIME, self.noise)
 
 
 def gap_of(error: str) -> Gap:
@@ -68,48 +97,56 @@ def gap_of(error: str) -> Gap:
     return Gap(math.inf, math.inf, math.inf, reason=error)
 
 
-def gap(ours: Outputs, theirs: Outputs) -> Gap:
+def gap(ours: Outputs, theirs: Outputs, noise: Noise = ()) -> Gap:
     """Compare the outputs of two models on the same inputs.
 
     Outputs are paired by shape, in either layout; where that leaves a choice, the nearest.
+
+    Parameters
+    ----------
+    ours, theirs : sequence of sequence of ndarray
+        Per set of inputs, the outputs.
+    noise : sequence of sequence of float
+        `padaudit.verification.rounding.Rounding.bounds` of the first model, if measured.
     """
     free = list(range(len(theirs[0])))
     total = Gap()
     for place in range(len(ours[0])):
         mine = [values[place] for values in ours]
+        bounds = [values[place] for values in noise] or [0.0] * len(mine)
         found = [
             (candidate, index)
             for index in free
-            for candidate in _gaps(mine, [values[index] for values in theirs])
+            for candidate in _gaps(mine, [values[index] for values in theirs], bounds)
         ]
         if not found:
             shapes = [values.shape for values in theirs[0]]
             text = f"output {place} of shape {mine[0].shape} fits none of the port's: {shapes}"
             return gap_of(text)
-        best, index = min(found, key=lambda item: (item[0].relative, item[1]))
+        best, index = min(found, key=lambda item: (item[0].excess, item[1]))
         free.remove(index)
-        total = Gap(
-            max(total.max_abs, best.max_abs),
-            max(total.relative, best.relative),
-            math.hypot(total.rms, best.rms),
-            max(total.allowed, best.allowed),
+        total = replace(
+            best if place == 0 or best.excess > total.excess else total,
+            max_abs=max(total.max_abs, best.max_abs),
+            rms=math.hypot(total.rms, best.rms),
+            mute=total.mute or best.mute,
             note=total.note or best.note,
         )
     return total
 
 
-def _gaps(mine: Sequence[Array], others: Sequence[Array]) -> Iterator[Gap]:
+def _gaps(mine: Sequence[Array], others: Sequence[Array], noise: Sequence[float]) -> Iterator[Gap]:
     for change in _changes(mine[0], others[0]):
         moved = [change(array) for array in others]
         if [array.shape for array in mine] != [array.shape for array in moved]:
             continue
-        plain = _distance(mine, moved)
+        plain = _distance(mine, moved, noise)
         yield plain
         if plain.equal:
             continue
         for name, tail in _tails(mine[0], moved[0]):
             note = f"the original ends in a {name} and the port does not: it was added"
-            behind = _distance(mine, [tail(array) for array in moved])
+            behind = _distance(mine, [tail(array) for array in moved], noise)
             yield replace(behind, note=note)
 
 
@@ -124,15 +161,20 @@ def _changes(mine: Array, other: Array) -> Iterator[Callable[[Array], Array]]:
         )
 
 
-def _distance(mine: Sequence[Array], others: Sequence[Array]) -> Gap:
-    found = [_apart(a, b) for a, b in zip(mine, others, strict=True)]
+def _distance(mine: Sequence[Array], others: Sequence[Array], noise: Sequence[float]) -> Gap:
     coarse = max(_eps(mine[0]), _eps(others[0]))
-    allowed = on_provider(Tolerance(RTOL, scaled=True)).rtol
-    return Gap(
-        max(worst for worst, _, _ in found),
-        max(worst / scale for worst, _, scale in found),
-        math.hypot(*(rms / scale for _, rms, scale in found)) / math.sqrt(len(found)),
-        max(allowed, _ROUNDINGS * coarse),
+    allowed = max(on_provider(Tolerance(RTOL, scaled=True)).rtol, _ROUNDINGS * coarse)
+    each = []
+    for a, b, bound in zip(mine, others, noise, strict=True):
+        worst, rms, scale = _apart(a, b)
+        # Where rounding gives more than elsewhere, as much less of a difference counts.
+        weighed = rms / scale / max(bound / allowed, 1.0)
+        each.append(Gap(worst, worst / scale, weighed, allowed, bound))
+    return replace(
+        max(each, key=lambda item: item.excess),
+        max_abs=max(item.max_abs for item in each),
+        rms=math.hypot(*(item.rms for item in each)) / math.sqrt(len(each)),
+        mute=min(noise) > max(MOST, allowed),
     )
 
 
@@ -147,7 +189,7 @@ def _apart(a: Array, b: Array) -> tuple[float, float, float]:
         apart = np.where(same, 0.0, np.abs(wide_a - wide_b))
     apart = np.nan_to_num(apart, nan=math.inf, posinf=math.inf)
     finite = np.abs(wide_a[np.isfinite(wide_a)])
-    scale = float(finite.max(initial=0.0)) + _ATOL / RTOL
+    scale = float(finite.max(initial=0.0)) + FLOOR
     worst = float(apart.max())
     rms = worst * float(np.sqrt(np.mean((apart / worst) ** 2))) if 0 < worst < math.inf else worst
     return worst, rms, scale

@@ -148,6 +148,8 @@ class _Search:
     def _better(self, new: Trial, old: Trial) -> bool:
         if new.gap.equal != old.gap.equal:
             return new.gap.equal
+        if new.gap.plain != old.gap.plain:
+            return new.gap.plain
         if new.gap.equal:
             whole = _windows(new) == _windows(old)
             return whole and _count(new, self.made_up_for) < _count(old, self.made_up_for)

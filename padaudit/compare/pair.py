@@ -12,9 +12,10 @@ from padaudit.compare.feeds import Link, as_port, feeds, links
 from padaudit.compare.seen import Seen, observe, unsettled
 from padaudit.formats.shape_options import InputShapes
 from padaudit.rewriting.run import Loaded, load, loaded
+from padaudit.verification.inputs import OTHER_SIZES, USUAL_SIZES
 
-_BASES: Final = ((32, 33, 47), (64,))
-"""Sizes to run models of open size at; networks with skip connections want powers of two."""
+_SEEN_AT: Final = OTHER_SIZES[1:]
+"""Sizes to look at one run at, one of them for all axes: what a file states may be square."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ class Pair:
     original: Loaded
     port: Loaded
     ways: list[list[Link]]
-    bases: Sequence[Sequence[int]] = _BASES
+    bases: Sequence[Sequence[int]] = (USUAL_SIZES, *OTHER_SIZES)
     note: str = ""
 
 
@@ -58,8 +59,16 @@ def settled(pair: Pair, scratch: Path, timeout: float) -> tuple[Pair, tuple[Seen
     """
     if len(pair.ways) > 1 or not (unsettled(pair.original) or unsettled(pair.port)):
         return pair, (Seen(), Seen())
+    tries = (_seen_at(pair, base, scratch, timeout) for base in _SEEN_AT)
+    return next(filter(None, tries), (pair, (Seen(), Seen())))
+
+
+def _seen_at(
+    pair: Pair, base: Sequence[int], scratch: Path, timeout: float
+) -> tuple[Pair, tuple[Seen, Seen]] | None:
+    """Look at one run of each model, with open sizes from a base; None if one does not run."""
     way = pair.ways[0]
-    feed = feeds(way, _BASES[-1])[0]
+    feed = feeds(way, base)[0]
     given = as_port(way, feed)
     fixed = [
         Link(
@@ -73,12 +82,17 @@ def settled(pair: Pair, scratch: Path, timeout: float) -> tuple[Pair, tuple[Seen
     for model, values in ((pair.original, feed), (pair.port, given)):
         shapes = InputShapes({name: array.shape for name, array in values.items()})
         sized = loaded(model.document, shapes)
-        seen = observe(sized, values, scratch, timeout) if unsettled(sized) else Seen()
+        amounts = unsettled(sized)
+        seen = observe(sized, values, scratch, timeout) if amounts else Seen()
+        if amounts and not seen.values:
+            return None
         sides.append((loaded(model.document, shapes, seen.shapes) if seen.shapes else sized, seen))
     opened = any(not isinstance(size, int) for link in way for size in link.narrowed().shape[1:])
-    note = "amounts are computed from sizes that are open: compared at 64 only" if opened else ""
+    size = ", ".join(map(str, base))
+    note = f"amounts are computed from sizes that are open: compared at {size} only"
     (ours, first), (theirs, second) = sides
-    return Pair(ours, theirs, [fixed], _BASES[-1:], note), (first, second)
+    sized_pair = Pair(ours, theirs, [fixed], [base], note if opened else "")
+    return sized_pair, (first, second)
 
 
 def _sizes(shape: Sequence[int | str | None]) -> tuple[int | None, ...]:

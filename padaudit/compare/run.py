@@ -95,6 +95,8 @@ def _compared(
             ),
             runtimes=(runs.original.runtime, runs.port.runtime),
         )
+        if not found and not windows and not runs.gap.equal:
+            draft = replace(draft, before=runs.measured(runs.port))
         if not found or not tried:
             return judged(draft, None)
         return _tried(draft, Trials(pair, runs, port, scratch, timeout), fix)
@@ -113,6 +115,7 @@ def _tried(draft: Comparison, trials: Trials, fix: Path | None) -> Comparison:
     done = judged(
         replace(
             draft,
+            before=draft.before if trial.gap.plain else trials.attempt(()).gap,
             differences=trial.found,
             after=trial.gap if trial.found else None,
             unfixed=trial.unfixed,

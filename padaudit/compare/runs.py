@@ -10,10 +10,11 @@ import numpy as np
 
 from padaudit.compare.engine import Ran, run_model
 from padaudit.compare.feeds import Feed, Link, as_port, feeds
-from padaudit.compare.gap import Gap, gap, gap_of
+from padaudit.compare.gap import FLOOR, Gap, Noise, gap, gap_of
 from padaudit.compare.pair import Pair
 from padaudit.formats.shape_options import InputShapes
 from padaudit.rewriting.run import load
+from padaudit.verification.rounding import Rounding
 from padaudit.verification.unsteady import drawing, unsteady, why_unsteady
 
 _SCALES: Final = (1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e9)
@@ -29,7 +30,20 @@ class Runs:
     port: Ran
     feeds: list[Feed]
     way: list[Link]
+    rounding: Rounding
     gap: Gap
+
+    def apart(self, port: Ran) -> Gap:
+        """Return how far a form of the port is from the original.
+
+        What rounding gives is measured where that may decide.
+        """
+        found = gap_between(self.original, port)
+        return found if found.equal else self.measured(port)
+
+    def measured(self, port: Ran) -> Gap:
+        """Return the same with what rounding gives measured in any case."""
+        return gap_between(self.original, port, self.rounding.bounds)
 
 
 def run_pair(pair: Pair, scratch: Path, timeout: float) -> Runs | str:
@@ -43,13 +57,15 @@ def run_pair(pair: Pair, scratch: Path, timeout: float) -> Runs | str:
             break
     if ours.outputs is None:
         return error
+    models = pair.original, pair.port
+    rounding = Rounding(models, made, scratch / "rounding", timeout, floor=FLOOR)
     best: Runs | None = None
     for way in pair.ways:
         given = [as_port(way, feed) for feed in made]
         theirs = run_model(pair.port, given, scratch / "port", timeout)
         if theirs.outputs is None and pair.port.document.format != "onnx":
             return theirs.error
-        runs = Runs(ours, theirs, made, way, gap_between(ours, theirs))
+        runs = Runs(ours, theirs, made, way, rounding, gap_between(ours, theirs))
         if best is None or runs.gap.relative < best.gap.relative:
             best = runs
     return best or "it has no inputs"
@@ -97,8 +113,9 @@ def effect_of(
     timeout : float
         Seconds for one run.
     """
-    effect = gap_between(runs.port, ran)
-    noise = min(runs.gap.relative, gap_between(runs.original, ran).relative)
+    after = runs.apart(ran)
+    effect = replace(gap_between(runs.port, ran), noise=after.noise)
+    noise = min(runs.gap.relative, after.relative)
     if effect.relative > max(_CLEARLY * noise, effect.rounding):
         return effect
     large = [
@@ -112,11 +129,11 @@ def effect_of(
     return _amplified(replace(runs, feeds=large), paths, scratch, timeout)
 
 
-def gap_between(original: Ran, port: Ran) -> Gap:
-    """Return how far two runs are apart."""
+def gap_between(original: Ran, port: Ran, noise: Noise = ()) -> Gap:
+    """Return how far two runs are apart; ``noise`` is that of the first one's outputs."""
     if port.outputs is None or original.outputs is None:
         return gap_of(f"the port does not run: {port.error}")
-    return gap(original.outputs, port.outputs)
+    return gap(original.outputs, port.outputs, noise)
 
 
 def _amplified(runs: Runs, paths: tuple[Path, Path], scratch: Path, timeout: float) -> Gap | None:

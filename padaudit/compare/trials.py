@@ -13,7 +13,7 @@ from padaudit.compare.fix import Unfixed, corrected
 from padaudit.compare.gap import gap_of
 from padaudit.compare.needed import Found, Trial
 from padaudit.compare.pair import Pair
-from padaudit.compare.runs import Runs, effect_of, gap_between, run_port
+from padaudit.compare.runs import Runs, effect_of, run_port
 from padaudit.errors import InputError, shown
 from padaudit.rewriting.options import Options
 from padaudit.rewriting.output import Aside, output
@@ -47,7 +47,7 @@ class Trials:
         """Correct some differences and run the port."""
         runs = self.runs
         if not found:
-            return Trial((), runs.gap, runs.port)
+            return Trial((), runs.apart(runs.port), runs.port)
         try:
             return self._run(found)
         except InputError as error:
@@ -61,11 +61,11 @@ class Trials:
         with self._written(found, None) as (aside, unfixed):
             ran = run_port(aside.path, runs, self.scratch / "corrected", self.timeout)
             ran = replace(ran, error=ran.error.replace(str(aside.path), "the corrected port"))
-            effect = None
-            if runs.gap.equal:
+            after, effect = runs.apart(ran), None
+            if runs.gap.equal or (not after.plain and runs.apart(runs.port).equal):
                 both, folder = (self.port, aside.path), self.scratch / "amplified"
                 effect = effect_of(runs, both, ran, folder, self.timeout)
-        return Trial(found, gap_between(runs.original, ran), ran, unfixed, effect)
+        return Trial(found, after, ran, unfixed, effect)
 
     def publish(self, trial: Trial, target: Path) -> None:
         """Write the corrected port of a trial to where it was asked for."""

@@ -10,9 +10,11 @@ from padaudit.compare.differences import PaddingDifference
 from padaudit.compare.gap import Gap
 from padaudit.compare.result import Comparison, Sameness
 from padaudit.compare.unlike import WindowDifference
+from padaudit.verification.rounding import TELLS_NOTHING
 
 _SHOWN: Final = 8
 _CLEARLY: Final = 4
+_AGREE: Final = "with the padding corrected the outputs agree"
 
 
 def not_run(draft: Comparison, reason: str) -> Comparison:
@@ -37,7 +39,7 @@ def _named(found: Sequence[PaddingDifference] | Sequence[WindowDifference]) -> s
 def proven(result: Comparison) -> bool:
     """Tell whether correcting the differences made the port agree."""
     after = result.after
-    return bool(result.differences) and after is not None and after.equal
+    return bool(result.differences) and after is not None and after.equal and not after.mute
 
 
 def judged(draft: Comparison, effect: Gap | None) -> Comparison:
@@ -52,8 +54,10 @@ def judged(draft: Comparison, effect: Gap | None) -> Comparison:
     if draft.windows:
         note = f"the window of {_named(draft.windows)} differs, without an effect on any output"
         draft = replace(draft, windows=(), notes=(*draft.notes, note))
+    if not draft.differences and before.mute:
+        return replace(draft, status=Sameness.UNVERIFIED, reason=TELLS_NOTHING)
     if not draft.differences:
-        return replace(draft, status=Sameness.SAME)
+        return replace(draft, status=Sameness.SAME, reason=_by_rounding(before))
     further = after is not None and _is_further(after, before)
     if effect is not None and (effect.max_abs == 0 or further):
         what = "without an effect on any output"
@@ -64,7 +68,16 @@ def judged(draft: Comparison, effect: Gap | None) -> Comparison:
             draft, status=Sameness.SAME, differences=(), after=None, notes=(*draft.notes, note)
         )
     reason = "the padding differs; on these inputs the outputs hardly show it"
+    if after is not None and after.equal and _is_further(before, after):
+        reason = f"{_AGREE}, clearly better than as it is"
     return replace(draft, status=Sameness.DIFFERENT, reason=reason)
+
+
+def _by_rounding(gap: Gap) -> str:
+    """Return how outputs agree that agree only as far as rounding moves them; else nothing."""
+    if gap.plain:
+        return ""
+    return "the padding agrees, and the outputs do within what rounding gives in this network"
 
 
 def _is_further(after: Gap, before: Gap) -> bool:
@@ -84,7 +97,7 @@ def _explained(draft: Comparison) -> str:
     if after is None:
         return "the port's format can't be corrected here; change the layers that are named"
     if after.equal:
-        return "with the padding corrected the outputs agree"
+        return f"the padding differs; {TELLS_NOTHING}" if after.mute else _AGREE
     if draft.unfixed:
         return "the padding differs; a difference remains, as not all of it could be corrected here"
     if after.reason:

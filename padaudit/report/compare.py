@@ -8,7 +8,7 @@ from typing import Any, Final
 from padaudit import __version__
 from padaudit.audit.findings import pairs_text, times
 from padaudit.compare.differences import PaddingDifference
-from padaudit.compare.gap import Gap
+from padaudit.compare.gap import RTOL, Gap
 from padaudit.compare.result import Comparison, Sameness
 from padaudit.compare.unit import Unit
 from padaudit.compare.unlike import WindowDifference
@@ -17,6 +17,7 @@ from padaudit.padding.amounts import AxisPads
 from padaudit.report.jsonable import sentence
 from padaudit.report.line import Line
 from padaudit.report.text import plural
+from padaudit.verification.rounding import moved_by
 
 COMPARE_SCHEMA: Final = "padaudit.compare/1"
 _STYLES: Final = {
@@ -25,6 +26,8 @@ _STYLES: Final = {
     Sameness.UNVERIFIED: "yellow",
 }
 _SHOWN: Final = 12
+_WHY: Final = ("runtimes sum in different orders", "half precision, or another device")
+"""Why that is no less: in general, and where it is more than usual."""
 _NO_FIX: Final = "--fix corrects amounts, not windows; change the layer in the port"
 
 
@@ -50,6 +53,9 @@ def compare_json(result: Comparison) -> dict[str, Any]:
         ],
         "max_abs_before": result.before.max_abs if result.before else None,
         "max_abs_after": result.after.max_abs if result.after else None,
+        "relative_before": result.before.relative if result.before else None,
+        "relative_after": result.after.relative if result.after else None,
+        "tolerance": _tolerance(result),
         "fixed": str(result.fixed) if result.fixed else None,
         "notes": [sentence(note) for note in result.notes],
         "runtimes": list(result.runtimes),
@@ -105,6 +111,23 @@ def _gap_lines(result: Comparison) -> Iterator[Line]:
         yield Line(f"  as it is: {_gap_text(result.before)} ({runtimes})")
     if result.after is not None:
         yield Line(f"  with the padding corrected: {_gap_text(result.after)}")
+    gap = result.after or result.before
+    if gap is not None and not gap.reason:
+        yield Line(f"  agreement is: within {_within(gap)}", style="dim")
+
+
+def _within(gap: Gap) -> str:
+    """Return how far apart outputs may be, and why."""
+    measured = gap.noise > gap.allowed
+    why = moved_by(gap.noise) if measured else _WHY[gap.allowed > RTOL]
+    return f"{gap.tolerance:.2g} of the output's magnitude ({why})"
+
+
+def _tolerance(result: Comparison) -> dict[str, Any] | None:
+    gap = result.after or result.before
+    if gap is None:
+        return None
+    return {"relative": gap.tolerance, "measured": gap.noise > gap.allowed}
 
 
 def _gap_text(gap: Gap) -> str:

@@ -39,9 +39,16 @@ def respelled(model: ModelProto, path: Path, target: Path) -> str:
 
     whole = onnx.load(path)
     list(_respell(whole, change=True))
-    large = whole.ByteSize() > _LARGEST
-    onnx.save_model(whole, target, save_as_external_data=large, location=f"{target.name}.data")
+    save(whole, target)
     return " and ".join(reasons)
+
+
+def save(model: ModelProto, target: Path) -> None:
+    """Write a model that holds all of its tensors, a large one with its data beside it."""
+    import onnx
+
+    large = model.ByteSize() > _LARGEST
+    onnx.save_model(model, target, save_as_external_data=large, location=f"{target.name}.data")
 
 
 _LARGEST: Final = 2**31 - 2**20

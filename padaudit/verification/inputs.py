@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from padaudit.errors import UsageError
 
+USUAL_SIZES: Final = (32, 33, 47)
+"""What to choose the sizes from that a model leaves open."""
 OTHER_SIZES: Final = ((64, 96), (64,), (512,))
 """What to try where a model does not run at the sizes of `open_sizes`.
 
@@ -88,7 +90,7 @@ def concrete_shape(spec: InputSpec, sizes: Sizes) -> tuple[int, ...]:
 
 def open_sizes(
     specs: Sequence[InputSpec],
-    base: Sequence[int] = (32, 33, 47),
+    base: Sequence[int] = USUAL_SIZES,
     fixed: Sizes | None = None,
 ) -> list[dict[str, int]]:
     """Propose sizes for the axes that a model leaves open.

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
 
 from padaudit.compare.engine import run_model, specs_of
 from padaudit.compare.feeds import Link, as_port, links, other_links
@@ -17,16 +16,15 @@ from padaudit.verification.branches import judged
 from padaudit.verification.compare import merge
 from padaudit.verification.evidence import Evidence, Status, Verification
 from padaudit.verification.explicit_form import Runnable, runnable
-from padaudit.verification.inputs import OTHER_SIZES, InputSpec, NoValuesError, generate, open_sizes
+from padaudit.verification.inputs import InputSpec, NoValuesError
 from padaudit.verification.keras_level import SOURCE_RTOL
 from padaudit.verification.locate import Located, locate
 from padaudit.verification.model_level import (
-    KINDS,
     NO_ELEMENTS,
-    SEED,
     Feed,
     FeedPair,
     Tolerance,
+    feeds_to_try,
     on_provider,
     run_each,
     setup_of,
@@ -34,14 +32,13 @@ from padaudit.verification.model_level import (
 from padaudit.verification.outputs import OutputMatch, matched
 from padaudit.verification.providers import using
 from padaudit.verification.reach import bodies_of
+from padaudit.verification.rounding import TELLS_NOTHING, Rounding
 from padaudit.verification.runner import DEFAULT_TIMEOUT
 from padaudit.verification.samples import from_file
 from padaudit.verification.steering import steered
 from padaudit.verification.telling import looked_inside, telling
-from padaudit.verification.trials import Run, Trial, guessed, rank, run_on
+from padaudit.verification.trials import Excused, Run, Trial, excused, guessed, rank, run_on
 from padaudit.verification.unsteady import drawing, unsteady, why_unsteady
-
-_BASES: Final = ((32, 33, 47), *OTHER_SIZES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +109,9 @@ def _verified(
         return Verification(Status.UNVERIFIED, reason=str(error))
     except _UnlikeError as error:
         return Verification(Status.DIFFERENT, reason=f"their inputs do not fit: {error}")
+    same = len({model.document.format.split("-")[0] for model in models}) == 1
+    measured = tolerance is None and not same
     if tolerance is None:
-        same = len({model.document.format.split("-")[0] for model in models}) == 1
         tolerance = on_provider(Tolerance() if same else Tolerance(SOURCE_RTOL, scaled=True))
     with scratch_folder() as scratch:
         forms = _forms(models, scratch, limits)
@@ -122,7 +120,7 @@ def _verified(
         counts = [len(model.graph.outputs) for model in models]
         if 0 in counts:
             return _without_outputs(models, counts)
-        comparison = _Comparison(models, forms, tolerance, limits, inputs is None)
+        comparison = _Comparison(models, forms, tolerance, limits, inputs is None, measured)
         return comparison.verdict(ways, tries)
 
 
@@ -165,16 +163,7 @@ def _tries(way: Sequence[Link], inputs: Path | None) -> list[list[Feed]]:
     narrowed = [link.narrowed() for link in way]
     if inputs is not None:
         return [list(from_file(inputs, narrowed).feeds)]
-    made: list[list[Feed]] = []
-    for base in _BASES:
-        sizes = open_sizes(narrowed, base)
-        feeds: list[Feed] = [
-            generate(narrowed, kind, SEED, assigned) for assigned in sizes for kind in KINDS
-        ]
-        made.append(feeds)
-        if not any(sizes):
-            break
-    return made
+    return [list(feeds) for feeds in feeds_to_try(narrowed)]
 
 
 def _branches(model: Loaded) -> bool:
@@ -183,13 +172,18 @@ def _branches(model: Loaded) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Comparison:
-    """Two models, as they are and as they run; ``steer`` to try inputs for other branches too."""
+    """Two models, as they are and as they run.
+
+    ``steer`` to try inputs for other branches too, ``measured`` to allow for what rounding is
+    measured to give.
+    """
 
     models: tuple[Loaded, Loaded]
     forms: tuple[Runnable, Runnable]
     tolerance: Tolerance
     limits: Limits
     steer: bool
+    measured: bool = False
 
     def verdict(self, ways: Sequence[Sequence[Link]], tries: Sequence[list[Feed]]) -> Verification:
         """Run both models; of several ways to feed the second, the one that fits best counts.
@@ -268,14 +262,28 @@ class _Comparison:
             return self._unverified(NO_ELEMENTS)
         evidence = self._evidence(matches, (ours, theirs), [feeds[place] for place in both])
         notes = (*self._notes(), *missed, *self._moved(matches))
-        unequal = [item for item in matches if not item.equal]
-        if not unequal:
+        if trial.equal:
             agreeing = Verification(Status.EQUIVALENT, (evidence,), not_covered=notes)
             if not any(telling(values, self.tolerance) for values in trial.results):
                 agreeing = self._looked_inside(agreeing, (feeds[both[0]], given[both[0]]))
             if agreeing.status is not Status.EQUIVALENT:
                 return agreeing
             return self._judged(agreeing, [(feeds[place], given[place]) for place in both])
+        return self._differing(ours, trial, feeds, evidence, notes)
+
+    def _differing(
+        self,
+        ours: Run,
+        trial: Trial,
+        feeds: Sequence[Feed],
+        evidence: Evidence,
+        notes: tuple[str, ...],
+    ) -> Verification:
+        """Judge outputs that differ: a model may draw random numbers, or rounding explain it."""
+        theirs, given, both = trial.theirs, trial.given, trial.both
+        unequal = [
+            item for item in trial.matches if isinstance(item, OutputMatch) and not item.equal
+        ]
         random = self._unsteady(0, ours, feeds), self._unsteady(1, theirs, given)
         steady = (m for m in unequal if m.ours not in random[0] and m.theirs not in random[1])
         worst = next(steady, None)
@@ -285,10 +293,27 @@ class _Comparison:
             return Verification(Status.UNVERIFIED, (evidence,), None, reason, notes)
         first = next(place for place, item in enumerate(worst.found) if not item.equal)
         place = both[min(first, len(both) - 1)]
-        located = locate(
-            self.models, self.forms, (feeds[place], given[place]), self.tolerance, self.limits
-        )
-        return self._different(worst, located, evidence, notes)
+        excused = self._excused(trial, unequal, [feeds[item] for item in both])
+        allowed = self.tolerance if excused is None else excused.tolerance
+        pair = feeds[place], given[place]
+        located = locate(self.models, self.forms, pair, allowed, self.limits)
+        if excused is None or located.site is not None:
+            return self._different(worst, located, evidence, notes)
+        evidence = replace(evidence, detail=f"{evidence.detail}; {excused.reason}")
+        if excused.mute:
+            return Verification(Status.UNVERIFIED, (evidence,), None, TELLS_NOTHING, notes)
+        agreeing = Verification(Status.EQUIVALENT, (evidence,), not_covered=notes)
+        return self._judged(agreeing, [(feeds[item], given[item]) for item in both])
+
+    def _excused(
+        self, trial: Trial, unequal: Sequence[OutputMatch], feeds: Sequence[Feed]
+    ) -> Excused | None:
+        """Return what rounding gives where it explains why outputs differ; else None."""
+        if not self.measured:
+            return None
+        folder = self.forms[0].scratch / "rounding"
+        limits = self.limits.timeout, self.limits.memory_mb
+        return excused(trial, unequal, Rounding(self.models, feeds, folder, *limits).bounds)
 
     def _looked_inside(self, agreeing: Verification, feed: FeedPair) -> Verification:
         """Compare what padded operators give, where the outputs are the same for all inputs."""

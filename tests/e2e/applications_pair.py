@@ -24,10 +24,8 @@ def build(name: str) -> Any:
 
     keras.utils.set_random_seed(11)
     size = SQUARE if name.startswith("NASNet") else SIZE
-    # Behind its rescaling, inputs of unit scale are as good as constant.
-    how = {"include_preprocessing": False} if name.startswith("EfficientNetV2") else {}
     made = getattr(keras.applications, name)(
-        weights=None, input_shape=(*size, 3), classes=CLASSES, classifier_activation=None, **how
+        weights=None, input_shape=(*size, 3), classes=CLASSES, classifier_activation=None
     )
     _calibrate(made, size)
     return made

@@ -1,0 +1,182 @@
+"""How far rounding alone moves the outputs of a model: measured, by moving its weights.
+
+A runtime rounds every sum. What it computes is the exact result of a model whose weights are off
+by a few roundings (Higham, *Accuracy and Stability of Numerical Algorithms*, 2nd ed., section
+3.1). So where outputs move by some amount as every weight goes to a neighbouring number, two
+runtimes, or two ways to write one model, can't be held to less: the network is ill-conditioned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import onnx
+from onnx import ModelProto, TensorProto, numpy_helper
+
+from padaudit.formats.onnx.external import all_tensors
+from padaudit.verification.accepted import save
+from padaudit.verification.explicit_form import runnable
+from padaudit.verification.keras_level import by_position, input_names, precision
+from padaudit.verification.runner import Array, Job, run
+
+if TYPE_CHECKING:
+    from padaudit.rewriting.run import Loaded
+
+Feed = Mapping[str, Array]
+MOST: Final = 1e-2
+"""Of an output's magnitude: where rounding gives more, the output tells nothing."""
+TELLS_NOTHING: Final = (
+    "the network is so ill-conditioned that an output tells nothing: one rounding of each weight "
+    "moves it by more than differences count, on all inputs"
+)
+_TIMES: Final = 4
+"""How many times the movement two runs may be apart: a sum is some roundings, not one."""
+_SEEDS: Final = (1, 2, 3)
+_BITS: Final = {"float16": 10, "bfloat16": 7}
+"""How many binary digits follow the leading one, where that are fewer than float32's 23."""
+
+
+@dataclass(frozen=True)
+class Rounding:
+    """What rounding gives on some inputs; measured when it is first asked for.
+
+    Parameters
+    ----------
+    models : sequence of Loaded
+        The model that is moved, and those that it is compared with: the coarsest type of any
+        of their weights says what one rounding is.
+    feeds : sequence of Mapping
+        Inputs of the first one, by name.
+    scratch : Path
+        A folder that does not exist.
+    timeout : float
+        Seconds for one run.
+    memory_mb : int, optional
+        MiB that a run may take.
+    floor : float
+        What is added to the magnitude of an output: below it no difference counts.
+    """
+
+    models: Sequence[Loaded]
+    feeds: Sequence[Feed]
+    scratch: Path
+    timeout: float
+    memory_mb: int | None = None
+    floor: float = 0.0
+
+    @cached_property
+    def bounds(self) -> list[tuple[float, ...]]:
+        """How far apart runs may be, per set of inputs and output, in parts of its magnitude.
+
+        Empty where that can't be measured. Outputs that are no floats have none: 0.
+        """
+        self.scratch.mkdir(parents=True, exist_ok=True)
+        path = self._in_onnx()
+        if path is None:
+            return []
+        arrays = [list(feed.values()) for feed in self.feeds]
+        feeds = by_position(arrays, input_names(path))
+        jobs = [Job(path, feeds), *(self._moved(path, feeds, seed) for seed in _SEEDS)]
+        plain, *moved = run(jobs, timeout=self.timeout, memory_mb=self.memory_mb)
+        if plain.outputs is None:
+            return []
+        runs = [outcome.outputs for outcome in moved if outcome.outputs is not None]
+        return [
+            tuple(
+                max(
+                    (_TIMES * _movement(a, run[feed][place], self.floor) for run in runs), default=0
+                )
+                for place, a in enumerate(values)
+            )
+            for feed, values in enumerate(plain.outputs)
+        ]
+
+    def _in_onnx(self) -> Path | None:
+        """Return the first model as onnxruntime runs it."""
+        model = self.models[0]
+        if model.document.format == "onnx":
+            form = runnable(model, self.scratch, self.timeout)
+            return None if isinstance(form, str) else form.path
+        from padaudit.rewriting.translate import runnable_translation
+
+        found = runnable_translation(model, self.scratch, self.timeout, self.memory_mb)
+        return None if isinstance(found, str) else found
+
+    def _moved(self, path: Path, feeds: Sequence[Feed], seed: int) -> Job:
+        """Return a run of the model with its weights and inputs moved by one rounding each."""
+        bits = min(_bits(model) for model in self.models)
+        rng = np.random.default_rng(seed)
+        model, target = onnx.load(path), self.scratch / f"moved-{seed}.onnx"
+        for tensor in _weights(model):
+            values = neighbours(numpy_helper.to_array(tensor), bits, rng)
+            tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+        save(model, target)
+        given = ({name: neighbours(a, bits, rng) for name, a in feed.items()} for feed in feeds)
+        return Job(target, tuple(given))
+
+
+def moved_by(bound: float) -> str:
+    """Return what a bound was measured as, one clause.
+
+    >>> moved_by(0.004)
+    'one rounding of each weight of the original moves its outputs by 0.001 of their magnitude'
+    """
+    what = f"{bound / _TIMES:.2g} of their magnitude"
+    return f"one rounding of each weight of the original moves its outputs by {what}"
+
+
+def neighbours(values: Array, bits: int, rng: np.random.Generator) -> Array:
+    """Return floats moved by one rounding of a type, each up or down by chance.
+
+    Parameters
+    ----------
+    values : ndarray
+        Of any type; what is no float stays as it is.
+    bits : int
+        How many binary digits the type has behind the leading one.
+    rng : Generator
+        What decides.
+
+    >>> neighbours(np.float32([0, 1, 3]), 10, np.random.default_rng(0)).tolist()
+    [0.0, 1.0009765625, 3.001953125]
+    """
+    if values.dtype.kind != "f":
+        return values
+    wide = values.astype(np.float64)
+    _, exponents = np.frexp(wide)
+    steps = np.where(wide == 0, 0.0, np.ldexp(1.0, exponents - 1 - bits))
+    moved = wide + steps * rng.choice([-1.0, 1.0], wide.shape)
+    return np.asarray(np.where(np.isfinite(wide), moved, wide).astype(values.dtype))
+
+
+def _bits(model: Loaded) -> int:
+    """Return how many binary digits the coarsest weights of a model have."""
+    document: Any = model.document
+    if document.format != "onnx":
+        return _BITS.get(precision(model) or "", 23)
+    types = {tensor.data_type for tensor in all_tensors(document.model) if len(tensor.dims) > 1}
+    names = (TensorProto.DataType.Name(number).lower() for number in types)
+    return min((_BITS.get(name, 23) for name in names), default=23)
+
+
+def _weights(model: ModelProto) -> list[TensorProto]:
+    """Return the tensors of two dimensions and more: sizes and scales of images have one."""
+    floats = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE)
+    found = (tensor for tensor in all_tensors(model) if tensor.data_type in floats)
+    return [tensor for tensor in found if len(tensor.dims) > 1]
+
+
+def _movement(a: Array, b: Array, floor: float) -> float:
+    """Return how far an output moved, in parts of its magnitude."""
+    if a.dtype.kind != "f" or a.shape != b.shape or not a.size:
+        return 0.0
+    wide = a.astype(np.float64), b.astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        apart = np.nan_to_num(np.abs(wide[0] - wide[1]), nan=0.0, posinf=0.0)
+    magnitude = float(np.abs(wide[0][np.isfinite(wide[0])]).max(initial=0.0)) + floor
+    return float(apart.max()) / magnitude if magnitude else 0.0

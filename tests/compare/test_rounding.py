@@ -1,0 +1,182 @@
+"""What rounding gives in a network is measured, and hides no wrong padding."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from onnx import helper, numpy_helper
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from onnx_models import model
+
+import padaudit
+from padaudit.compare.result import Sameness
+from padaudit.compare.run import compare_files
+from padaudit.formats.shape_options import InputShapes
+from padaudit.report.compare import compare_json, compare_lines
+from padaudit.verification.evidence import Status
+from padaudit.verification.model_level import Tolerance
+from padaudit.verification.outputs import matched
+from padaudit.verification.pair import verify_files
+from padaudit.verification.rounding import neighbours
+from padaudit.verification.trials import Excused, Run, Trial, excused
+
+SHAPE = (1, 3, 17, 22)
+RNG = np.random.default_rng(7)
+KERNELS = [RNG.standard_normal((3, 3, 3, 4)).astype(np.float32) / 6 for _ in range(2)]
+SPREAD = 2.0**-11
+"""How far inputs reach from 1 behind their scaling: the less, the more of them is rounding."""
+
+
+def network(
+    pads: tuple[int, int, int, int], folded: bool = False, error: float = 0.0
+) -> onnx.ModelProto:
+    """Return a network of inputs that are nearly 1, which a norm takes apart.
+
+    Exporters fold that into the weights, which rounds them. ``error`` makes one of them wrong.
+    """
+    first, second = KERNELS
+    mean, scale = first.sum((1, 2, 3)), np.float32(3 / SPREAD)
+    weights = first * scale if folded else first
+    weights[0, 0, 0, 0] *= 1 + error
+    tensors = {
+        "spread": np.float32(SPREAD),
+        "one": np.float32(1),
+        "w": weights,
+        "b": -mean * scale if folded else 0 * mean,
+        "mean": 0 * mean.reshape(1, 3, 1, 1) if folded else mean.reshape(1, 3, 1, 1),
+        "scale": np.float32(1) if folded else scale,
+        "v": second,
+    }
+    nodes = [
+        helper.make_node("Mul", ["x", "spread"], ["s"]),
+        helper.make_node("Add", ["s", "one"], ["near"]),
+        helper.make_node("Conv", ["near", "w", "b"], ["c"], "c", strides=[1, 2]),
+        helper.make_node("Sub", ["c", "mean"], ["centred"]),
+        helper.make_node("Mul", ["centred", "scale"], ["n"]),
+        helper.make_node("Conv", ["n", "v"], ["y"], "d", strides=[2, 2], pads=pads),
+    ]
+    initializers = [numpy_helper.from_array(np.asarray(v), k) for k, v in tensors.items()]
+    return model(nodes, {"x": SHAPE}, initializers)
+
+
+def saved(folder: Path, *protos: onnx.ModelProto) -> list[Path]:
+    paths = [folder / f"{index}.onnx" for index in range(len(protos))]
+    for path, proto in zip(paths, protos, strict=True):
+        path.write_bytes(proto.SerializeToString())
+    return paths
+
+
+RIGHT, WRONG = (0, 1, 1, 1), (1, 1, 0, 1)
+
+
+def test_a_port_within_rounding_is_the_same(tmp_path: Path) -> None:
+    paths = saved(tmp_path, network(RIGHT), network(RIGHT, folded=True))
+    result = compare_files(*paths, InputShapes())
+    assert result.before is not None and not result.before.plain
+    assert result.before.relative <= result.before.noise < 1e-2
+    assert result.status is Sameness.SAME and "rounding" in result.reason
+    text = "\n".join(line.plain for line in compare_lines(result))
+    assert "one rounding of each weight of the original moves its outputs by" in text
+    tolerance = compare_json(result)["tolerance"]
+    assert tolerance == {"relative": result.before.noise, "measured": True}
+
+
+def test_a_wrong_padding_is_found_in_spite_of_rounding(tmp_path: Path) -> None:
+    paths = saved(tmp_path, network(RIGHT), network(WRONG, folded=True))
+    result = compare_files(*paths, InputShapes(), tmp_path / "fixed.onnx")
+    (item,) = result.differences
+    assert item.port.id == "d" and item.expected_pads == ((0, 1), (1, 1))
+    assert result.status is Sameness.DIFFERENT and result.fixed is not None
+    assert result.after is not None and not result.after.plain and result.after.equal
+
+
+def test_a_wrong_weight_is_found_in_spite_of_rounding(tmp_path: Path) -> None:
+    paths = saved(tmp_path, network(RIGHT), network(RIGHT, folded=True, error=1e-2))
+    result = compare_files(*paths, InputShapes())
+    assert result.before is not None and result.before.noise > result.before.allowed
+    assert result.status is Sameness.DIFFERENT and not result.differences
+
+
+@pytest.mark.slow
+def test_verify_allows_for_rounding_across_frameworks(tmp_path: Path) -> None:
+    """Half a minute: Keras runs, and is translated to be measured."""
+    keras = pytest.importorskip("keras", reason="keras is the second framework here")
+    first, second = (kernel.transpose(2, 3, 1, 0) for kernel in KERNELS)
+    image = keras.Input((17, 22, 3), name="x")
+    x = keras.layers.Rescaling(SPREAD, 1.0)(image)
+    x = keras.layers.Conv2D(3, (3, 4), (1, 2), use_bias=False, name="c")(x)
+    x = keras.layers.BatchNormalization(epsilon=1e-12, name="norm")(x)
+    x = keras.layers.Conv2D(3, (3, 4), 2, "same", use_bias=False, name="d")(x)
+    made = keras.Model(image, x)
+    made.get_layer("c").set_weights([first])
+    made.get_layer("d").set_weights([second])
+    statistics = [np.ones(3), np.zeros(3), first.sum((0, 1, 2)), np.full(3, SPREAD**2 / 9)]
+    made.get_layer("norm").set_weights(statistics)
+    original, right, wrong = (tmp_path / name for name in ("m.keras", "r.onnx", "w.onnx"))
+    made.save(original)
+    padaudit.rewrite(original, right, verify="none")
+    proto = onnx.load(right)
+    amounts = next(item for item in proto.graph.initializer if item.dims == [8])
+    flat = numpy_helper.to_array(amounts)
+    amounts.CopyFrom(
+        numpy_helper.from_array(np.roll(flat.reshape(2, 4), 1, 0).ravel(), amounts.name)
+    )
+    onnx.save(proto, wrong)
+    same = verify_files(original, right, InputShapes())
+    assert same.status is Status.EQUIVALENT
+    assert "one rounding of each weight" in same.evidence[0].detail
+    assert verify_files(original, right, InputShapes(), Tolerance(1e-5, scaled=True)).status is (
+        Status.DIFFERENT
+    )
+    assert verify_files(original, wrong, InputShapes()).status is Status.DIFFERENT
+
+
+def rounded(bound: float, apart: float, kind: Any = np.float32) -> Excused | None:
+    """Return what excuses an output of magnitude 1 on the second of two sets of inputs."""
+    ours = [(np.zeros(3, kind),), (np.asarray([1, 0.5, 0.25], kind),)]
+    theirs = [ours[0], (ours[1][0] + kind(apart),)]
+    matches = matched((["y"], ["y"]), ours, theirs, Tolerance(1e-4, scaled=True))
+    assert not isinstance(matches, str)
+    trial = Trial([], Run([], ""), [0, 1], [ours, theirs], matches)
+    return excused(trial, [item for item in matches if not item.equal], [(0.0,), (bound,)])
+
+
+@pytest.mark.parametrize(("bound", "apart", "is_excused"), [(1e-3, 9e-4, 1), (1e-3, 2e-3, 0)])
+def test_no_more_is_excused_than_rounding_gives(
+    bound: float, apart: float, is_excused: int
+) -> None:
+    found = rounded(bound, apart)
+    assert (found is not None) == is_excused
+    assert found is None or (found.bound == bound and not found.mute)
+
+
+def test_whole_numbers_are_never_excused() -> None:
+    assert rounded(0.5, 1, np.int64) is None
+
+
+@given(st.sampled_from([(np.float32, 23), (np.float16, 10)]), st.integers(0, 2**31))
+def test_a_neighbour_is_the_next_number_of_a_type(kind: Any, seed: int) -> None:
+    dtype, bits = kind
+    rng = np.random.default_rng(seed)
+    values = (rng.standard_normal(50) * 2.0 ** rng.integers(-6, 7, 50)).astype(dtype)
+    moved = neighbours(values, bits, rng)
+    up, down = np.nextafter(values, dtype(np.inf)), np.nextafter(values, dtype(-np.inf))
+    powers = np.frexp(values)[0] == 0.5
+    assert np.all((moved == up) | (moved == down) | powers | (np.frexp(values)[0] == -0.5))
+    assert np.all(moved != values)
+
+
+def test_what_is_no_number_of_a_type_stays_as_it_is() -> None:
+    rng = np.random.default_rng(0)
+    odd = np.float32([0, np.inf, -np.inf, np.nan])
+    assert np.array_equal(neighbours(odd, 23, rng), odd, equal_nan=True)
+    whole = np.arange(5)
+    assert neighbours(whole, 23, rng) is whole
