@@ -142,16 +142,18 @@ def _from_archive(file: Any, document: KerasDocument) -> Iterator[tuple[tuple[st
             yield (top, name), kernels
 
 
-def rows(kernel: Array | None) -> Array | None:
-    """Return weights as one row per output channel, in float64, each of length 1.
+def rows(kernel: Array | None) -> tuple[Array, Array] | tuple[None, None]:
+    """Return weights as one row per output channel, in float64, and the lengths of these rows.
 
-    Batch normalisation that is folded into a convolution scales its rows, and nothing else.
+    Each row is of length 1. Batch normalisation that is folded into a convolution scales its
+    rows, and nothing else.
     """
     if kernel is None or kernel.size == 0:
-        return None
+        return None, None
     flat = kernel.reshape(kernel.shape[0], -1).astype(np.float64)
-    norms = np.linalg.norm(flat, axis=1, keepdims=True)
-    return np.asarray(flat / np.where(norms > 0, norms, 1.0))
+    norms = np.linalg.norm(flat, axis=1)
+    lengths = np.where(norms > 0, norms, 1.0)
+    return flat / lengths[:, np.newaxis], lengths
 
 
 def in_onnx_layout(kernel: Array, kind: str) -> Array:

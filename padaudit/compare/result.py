@@ -7,6 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from padaudit.compare.align import Alignment
+from padaudit.compare.beginning import FirstDifference
 from padaudit.compare.differences import PaddingDifference
 from padaudit.compare.fix import Unfixed
 from padaudit.compare.gap import Gap
@@ -50,6 +51,9 @@ class Comparison:
         What else is to be said, one clause each.
     runtimes : tuple of str
         What ran the original and the port.
+    first : FirstDifference or None
+        Where the models begin to differ, with the padding corrected; None where the padding
+        is all that differs, or that was not found out.
     """
 
     original: Path
@@ -65,3 +69,4 @@ class Comparison:
     reason: str = ""
     notes: tuple[str, ...] = ()
     runtimes: tuple[str, ...] = ()
+    first: FirstDifference | None = None

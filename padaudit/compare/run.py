@@ -9,7 +9,7 @@ from pathlib import Path
 from padaudit.compare.align import align
 from padaudit.compare.differences import PaddingDifference, differences, possible_differences
 from padaudit.compare.making_up import is_rescaled
-from padaudit.compare.needed import is_doubtful, needed
+from padaudit.compare.needed import Trial, is_doubtful, needed
 from padaudit.compare.pair import load_pair, settled
 from padaudit.compare.result import Comparison, Sameness
 from padaudit.compare.runs import random_side, run_pair
@@ -71,9 +71,7 @@ def _compared(
     with scratch_folder() as scratch:
         pair, seen = settled(pair, scratch, timeout)
         units = units_of(pair.original, seen[0].values), units_of(pair.port, seen[1].values)
-        inputs = {
-            link.ours.name.split(":")[0]: link.theirs.name.split(":")[0] for link in pair.ways[0]
-        }
+        inputs = {link.ours.name: link.theirs.name for link in pair.ways[0]}
         alignment, windows = pair_unlike(align(*units, inputs))
         found = differences(alignment)
         draft = Comparison(original, port, Sameness.UNVERIFIED, alignment, found, windows)
@@ -95,11 +93,20 @@ def _compared(
             ),
             runtimes=(runs.original.runtime, runs.port.runtime),
         )
+        trials = Trials(pair, runs, port, scratch, timeout)
+        if found and tried:
+            return _tried(draft, trials, fix)
         if not found and not windows and not runs.gap.equal:
-            draft = replace(draft, before=runs.measured(runs.port))
-        if not found or not tried:
-            return judged(draft, None)
-        return _tried(draft, Trials(pair, runs, port, scratch, timeout), fix)
+            trial = trials.attempt(())
+            draft = _located(replace(draft, before=trial.gap), trials, trial)
+        return judged(draft, None)
+
+
+def _located(draft: Comparison, trials: Trials, trial: Trial) -> Comparison:
+    """Return a comparison with where the models begin to differ, if not by windows or padding."""
+    if draft.windows or trial.gap.equal or trial.unfixed:
+        return draft
+    return replace(draft, first=trials.first_difference(draft.alignment, trial))
 
 
 def _tried(draft: Comparison, trials: Trials, fix: Path | None) -> Comparison:
@@ -111,6 +118,7 @@ def _tried(draft: Comparison, trials: Trials, fix: Path | None) -> Comparison:
         return is_doubtful(item) and (not item.divisor or is_rescaled(holders[id(op)], op))
 
     trial = needed(draft.differences, made_up_for, trials.attempt)
+    draft = _located(draft, trials, trial)
     dropped = [item for item in draft.differences if item.port not in _ports(trial.found)]
     done = judged(
         replace(

@@ -14,6 +14,7 @@ from padaudit.compare.gap import FLOOR, Gap, Noise, gap, gap_of
 from padaudit.compare.pair import Pair
 from padaudit.formats.shape_options import InputShapes
 from padaudit.rewriting.run import load
+from padaudit.verification.model_level import FeedPair
 from padaudit.verification.rounding import Rounding
 from padaudit.verification.unsteady import drawing, unsteady, why_unsteady
 
@@ -69,6 +70,17 @@ def run_pair(pair: Pair, scratch: Path, timeout: float) -> Runs | str:
         if best is None or runs.gap.relative < best.gap.relative:
             best = runs
     return best or "it has no inputs"
+
+
+def differing_feed(runs: Runs, port: Ran) -> FeedPair | None:
+    """Return the first inputs on which a form of the port differs, for either model."""
+    if runs.original.outputs is None or port.outputs is None:
+        return None
+    results = zip(runs.feeds, runs.original.outputs, port.outputs, strict=True)
+    for feed, ours, theirs in results:
+        if not gap([ours], [theirs]).equal:
+            return feed, as_port(runs.way, feed)
+    return None
 
 
 def random_side(pair: Pair, runs: Runs, scratch: Path, timeout: float) -> str | None:

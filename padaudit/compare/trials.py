@@ -8,15 +8,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from padaudit.compare.align import Alignment
+from padaudit.compare.beginning import FirstDifference, beginning
 from padaudit.compare.engine import Ran
 from padaudit.compare.fix import Unfixed, corrected
 from padaudit.compare.gap import gap_of
 from padaudit.compare.needed import Found, Trial
 from padaudit.compare.pair import Pair
-from padaudit.compare.runs import Runs, effect_of, run_port
+from padaudit.compare.runs import Runs, differing_feed, effect_of, run_port
 from padaudit.errors import InputError, shown
+from padaudit.formats.shape_options import InputShapes
 from padaudit.rewriting.options import Options
 from padaudit.rewriting.output import Aside, output
+from padaudit.rewriting.run import Loaded, load
+from padaudit.verification.model_level import FeedPair
+from padaudit.verification.pair import Limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +77,22 @@ class Trials:
         """Write the corrected port of a trial to where it was asked for."""
         with self._written(trial.found, target) as (aside, _):
             aside.publish()
+
+    def first_difference(self, alignment: Alignment, trial: Trial) -> FirstDifference | None:
+        """Return where a corrected port begins to differ from the original."""
+        feed = differing_feed(self.runs, trial.ran)
+        if feed is None:
+            return None
+        if not trial.found:
+            return self._beginning(alignment, self.pair.port, feed)
+        with self._written(trial.found, None) as (aside, _):
+            return self._beginning(alignment, load(aside.path, InputShapes()), feed)
+
+    def _beginning(
+        self, alignment: Alignment, port: Loaded, feed: FeedPair
+    ) -> FirstDifference | None:
+        models = self.pair.original, port
+        return beginning(alignment.pairs, models, feed, self.scratch, Limits(self.timeout))
 
     @contextmanager
     def _written(

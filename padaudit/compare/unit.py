@@ -58,7 +58,9 @@ class Unit:
     counts_padding : bool
         Whether the divisor of an average pool counts what is padded.
     kernel : ndarray or None
-        Its weights, one row per output channel: ``(out, in / group * window)``.
+        Its weights, one row per output channel: ``(out, in / group * window)``, each of length 1.
+    lengths : ndarray or None
+        What these rows have been divided by.
     position : int
         Its place in the model's order of execution.
     before, after : set of int
@@ -82,6 +84,7 @@ class Unit:
     fill: float
     counts_padding: bool
     kernel: NDArray[Any] | None
+    lengths: NDArray[Any] | None
     position: int
     before: set[int] = field(default_factory=set)
     after: set[int] = field(default_factory=set)

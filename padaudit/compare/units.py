@@ -170,6 +170,7 @@ def _unit(
     padded = any(max(pair) > 0 for pair in around.ahead)
     own = site.pads is None or any(map(any, site.pads))
     counts = padded or (own and bool(site.op.attributes.get("count_include_pad")))
+    weights, lengths = rows(kernel)
     return Unit(
         site,
         part,
@@ -188,7 +189,8 @@ def _unit(
         around.settled,
         around.fill if padded else -math.inf,
         counts and site.family is Family.AVG_POOL,
-        rows(kernel),
+        weights,
+        lengths,
         position,
     )
 

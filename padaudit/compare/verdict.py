@@ -86,14 +86,12 @@ def _is_further(after: Gap, before: Gap) -> bool:
 
 
 def _explained(draft: Comparison) -> str:
-    before, after = draft.before, draft.after
+    after = draft.after
     if draft.windows:
         also = " and paddings differ" if draft.differences else " differ"
         return f"windows{also}: change the layers that are named, and compare again"
     if not draft.differences:
-        what = "the outputs differ, but the padding of all aligned operators agrees"
-        unlike = before.reason if before else ""
-        return unlike or f"{what}: look at weights, preprocessing, unaligned operators"
+        return _without_differences(draft)
     if after is None:
         return "the port's format can't be corrected here; change the layers that are named"
     if after.equal:
@@ -103,5 +101,25 @@ def _explained(draft: Comparison) -> str:
     if after.reason:
         return f"the corrected port can't be compared: {after.reason}"
     rest = "the padding differs, and something else does too: a difference remains"
-    extra = ", ".join(f"'{unit.id}'" for unit in draft.alignment.port[:_SHOWN])
-    return f"{rest}; look at {extra}, which only the port has" if extra else rest
+    if draft.first:
+        return f"{rest}, and begins {draft.first.place}{_unaligned(draft)}"
+    return f"{rest}{_unaligned(draft)}"
+
+
+def _without_differences(draft: Comparison) -> str:
+    what = "the outputs differ, but the padding of all aligned operators agrees"
+    if draft.first:
+        return f"{what}; the difference begins {draft.first.place}{_unaligned(draft)}"
+    unlike = draft.before.reason if draft.before else ""
+    return unlike or f"{what}: look at weights, preprocessing, unaligned operators"
+
+
+def _unaligned(draft: Comparison) -> str:
+    """Return which operators have no partner, to be put behind what differs."""
+    sides = (("original", draft.alignment.original), ("port", draft.alignment.port))
+    told = [
+        f"{', '.join(repr(unit.id) for unit in units[:_SHOWN])}, which only the {side} has"
+        for side, units in sides
+        if units
+    ]
+    return f"; look at unaligned operators too: {', and '.join(told)}" if told else ""

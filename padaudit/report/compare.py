@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from padaudit import __version__
 from padaudit.audit.findings import pairs_text, times
+from padaudit.compare.beginning import FirstDifference
 from padaudit.compare.differences import PaddingDifference
 from padaudit.compare.gap import RTOL, Gap
 from padaudit.compare.result import Comparison, Sameness
@@ -51,6 +52,7 @@ def compare_json(result: Comparison) -> dict[str, Any]:
             *(_window_difference(item) for item in result.windows),
             *(_difference(item, reasons.get(id(item))) for item in result.differences),
         ],
+        "first_difference": _first_difference(result.first),
         "max_abs_before": result.before.max_abs if result.before else None,
         "max_abs_after": result.after.max_abs if result.after else None,
         "relative_before": result.before.relative if result.before else None,
@@ -83,6 +85,11 @@ def compare_lines(result: Comparison) -> Iterator[Line]:
     for item in result.differences:
         yield from _difference_lines(item, reasons.get(id(item)))
     yield from _gap_lines(result)
+    if result.first is not None:
+        first, other = result.first, f" ('{result.first.original}' of the original)"
+        same = first.original == first.port
+        yield Line(f"  the difference begins {first.place}{'' if same else other}:")
+        yield Line(f"    {sentence(result.first.note)}")
     for note in result.notes:
         yield Line(f"  note: {sentence(note)}", style="dim")
     if result.fixed:
@@ -142,6 +149,18 @@ def _described(unit: Unit) -> str:
         f"{unit.id} ({unit.site.op.op_type}, kernel {times(window.kernel_shape)}, "
         f"stride {times(window.strides)})"
     )
+
+
+def _first_difference(first: FirstDifference | None) -> dict[str, Any] | None:
+    if first is None:
+        return None
+    return {
+        "original": first.original,
+        "port": first.port,
+        "cause": first.cause.value,
+        "upstream": [{"original": ours, "port": theirs} for ours, theirs in first.upstream],
+        "note": sentence(first.note),
+    }
 
 
 def _difference(item: PaddingDifference, unfixed: str | None) -> dict[str, Any]:

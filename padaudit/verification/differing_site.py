@@ -69,6 +69,7 @@ def search(
     feed: FeedPair,
     tolerance: Tolerance,
     *,
+    rescaled: bool = True,
     timeout: float,
     memory_mb: int | None = None,
     budget: int = DEFAULT_BUDGET,
@@ -93,6 +94,8 @@ def search(
         The inputs on which they differ.
     tolerance : Tolerance
         How far apart outputs may be.
+    rescaled : bool
+        Whether a factor and an offset per channel may make no difference.
     timeout : float
         Seconds for one run.
     memory_mb : int, optional
@@ -117,7 +120,7 @@ def search(
             break
         compared += len(left)
         for point in ran[0]:
-            difference = point_difference(point, ran[1], tolerance)
+            difference = point_difference(point, ran[1], tolerance, rescaled)
             if difference is None or (found and point.loop != loop):
                 continue
             if point.loop is None:

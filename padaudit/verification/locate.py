@@ -35,7 +35,7 @@ class Located:
 
 
 @dataclass(frozen=True, slots=True)
-class _InOnnx:
+class InOnnx:
     """A model in ONNX, its inputs, and where the operators of the given model are in it."""
 
     model: Loaded
@@ -71,7 +71,7 @@ def locate(
     """
     inside = []
     for form, values in zip(forms, feed, strict=True):
-        found = _in_onnx(form, values, limits)
+        found = in_onnx(form, values, limits)
         if isinstance(found, str):
             return Located(None, f"the first differing operator was not looked for: {found}")
         inside.append(found)
@@ -107,10 +107,21 @@ def _pairs(models: tuple[Loaded, Loaded]) -> list[tuple[Unit, Unit]]:
     return sorted([*alignment.pairs, *named], key=lambda pair: pair[0].position)
 
 
-def _in_onnx(form: Runnable, feed: Feed, limits: Limits) -> _InOnnx | str:
+def in_onnx(form: Runnable, feed: Feed, limits: Limits) -> InOnnx | str:
+    """Return a model in ONNX, where its inner outputs can be fetched; or why that can't be.
+
+    Parameters
+    ----------
+    form : Runnable
+        The model as it runs; Keras models are translated.
+    feed : Mapping
+        Its inputs.
+    limits : Limits
+        What one run may take.
+    """
     model = form.model
     if model.document.format == "onnx":
-        return _InOnnx(model, feed, {site.id: site for site in model.sites})
+        return InOnnx(model, feed, {site.id: site for site in model.sites})
     from padaudit.rewriting.run import load
     from padaudit.rewriting.translate import runnable_translation
 
@@ -128,11 +139,11 @@ def _in_onnx(form: Runnable, feed: Feed, limits: Limits) -> _InOnnx | str:
     renamed = dict(zip(names, given, strict=True))
     alignment = align(units_of(model), units_of(translated))
     sites = {ours.id: theirs.site for ours, theirs in alignment.pairs if not ours.part}
-    return _InOnnx(translated, renamed, sites)
+    return InOnnx(translated, renamed, sites)
 
 
 def _matches(
-    pairs: Sequence[tuple[Unit, Unit]], inside: Sequence[_InOnnx], scaled: bool
+    pairs: Sequence[tuple[Unit, Unit]], inside: Sequence[InOnnx], scaled: bool
 ) -> Iterator[SiteMatch]:
     """Yield paired operators that stand in the ONNX models, with the tensors to compare."""
     points = [Points(item.model) for item in inside]

@@ -37,12 +37,16 @@ class DifferingSite:
         has another shape.
     reason : str
         What differs, one clause.
+    scaling : str
+        By which factor and offset the second model's output is the first one's, as
+        ``times 2 plus 1``; empty if by none.
     """
 
     id: str
     other: str
     where: ErrorMap | None
     reason: str
+    scaling: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,9 @@ class Found:
     site: DifferingSite
 
 
-def point_difference(point: Point, values: Values, tolerance: Tolerance) -> Found | None:
+def point_difference(
+    point: Point, values: Values, tolerance: Tolerance, rescaled: bool = True
+) -> Found | None:
     """Compare what two models give at a point, pass by pass where loops are around it.
 
     Parameters
@@ -64,6 +70,8 @@ def point_difference(point: Point, values: Values, tolerance: Tolerance) -> Foun
         What the models gave.
     tolerance : Tolerance
         How far apart they may be.
+    rescaled : bool
+        Whether a factor and an offset per channel make no difference, if there is a tolerance.
     """
     pairs = [(values[0][a.name], values[1][b.name]) for a, b in point.taps]
     depth = sum(hop.stacks for hop in point.hops[0])
@@ -73,7 +81,7 @@ def point_difference(point: Point, values: Values, tolerance: Tolerance) -> Foun
             stacks = _flat(ours, depth), _flat(theirs, depth)
             order = next(orders(stacks[0][0], stacks[1][0]), None) if len(stacks[0]) else ()
             if order is not None:
-                return _in_passes(point, stacks, order, passes, tolerance)
+                return _in_passes(point, stacks, order, passes, (tolerance, rescaled))
     ours, theirs = pairs[-1]
     reason = f"its output has the shape {ours.shape} in one and {theirs.shape} in the other"
     return _found(point, 0, passes, None, reason)
@@ -90,20 +98,27 @@ def _in_passes(
     stacks: tuple[Array, Array],
     order: Sequence[int],
     passes: tuple[int, ...],
-    tolerance: Tolerance,
+    allowed: tuple[Tolerance, bool],
 ) -> Found | None:
+    tolerance, rescaled = allowed[0], all((allowed[0].scaled, allowed[1]))
     for number, (ours, theirs) in enumerate(zip(*stacks, strict=True)):
         moved = theirs.transpose(order)
         axes = point.axes if max(point.axes, default=0) < ours.ndim else ()
         apart, unequal = deviation(moved, ours, *tolerance.bounds(ours))
-        if unequal.any() and not (tolerance.scaled and _rescaled(ours, moved, axes, tolerance)):
+        if unequal.any() and not (rescaled and _rescaled(ours, moved, axes, tolerance)):
             where = error_map(apart, unequal, axes)
-            return _found(point, number, passes, where, str(where))
+            scaling = _scaling(ours, moved, tolerance)
+            return _found(point, number, passes, where, str(where), scaling)
     return None
 
 
 def _found(
-    point: Point, number: int, passes: tuple[int, ...], where: ErrorMap | None, reason: str
+    point: Point,
+    number: int,
+    passes: tuple[int, ...],
+    where: ErrorMap | None,
+    reason: str,
+    scaling: str = "",
 ) -> Found:
     """Name the point; ``number`` counts the passes of all loops around it."""
     places = [int(place) for place in np.unravel_index(number, passes)] if passes else []
@@ -117,7 +132,7 @@ def _found(
         inside = ", ".join(f"'{name}'" for name in point.holds)
         told.append(f"it holds {inside}, which can't be looked at from outside")
     text = ": ".join((*told, reason))
-    site = DifferingSite(point.id, point.other, where, text)
+    site = DifferingSite(point.id, point.other, where, text, scaling)
     return Found((*order, (point.position, 0)), site)
 
 
@@ -136,3 +151,18 @@ def _rescaled(ours: Array, theirs: Array, axes: Sequence[int], tolerance: Tolera
     factor = np.divide(shared, spread, out=np.zeros_like(shared), where=spread > 0)
     fitted = (middle[0] + factor * (b - middle[1])).astype(ours.dtype)
     return not deviation(fitted, a.astype(ours.dtype), *tolerance.bounds(ours))[1].any()
+
+
+def _scaling(ours: Array, theirs: Array, tolerance: Tolerance) -> str:
+    """Return by which factor and offset one output is the other's; empty if by none."""
+    if ours.dtype.kind != "f" or ours.size < 2:
+        return ""
+    a, b = (values.astype(np.float64).ravel() for values in (ours, theirs))
+    spread = float(np.square(a - a.mean()).sum())
+    factor = float(((a - a.mean()) * (b - b.mean())).sum() / spread) if spread > 0 else 0.0
+    offset = float(b.mean() - factor * a.mean())
+    fitted = (factor * a + offset).astype(ours.dtype)
+    if not factor or deviation(fitted, b.astype(ours.dtype), *tolerance.bounds(b))[1].any():
+        return ""
+    small = abs(offset) <= max(tolerance.bounds(b))
+    return f"times {factor:.4g}" + ("" if small else f" plus {offset:.4g}")

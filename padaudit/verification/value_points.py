@@ -63,6 +63,7 @@ class Points:
 
     def __init__(self, model: Loaded) -> None:
         document: Any = model.document
+        self._model = model
         self._holders = graph_of_op(model.graph)
         self._constants = Constants(document.model)
         self._values: dict[int, Values] = {}
@@ -79,6 +80,36 @@ class Points:
         found = list(_chain(values, graph, site))
         cropped = max((place for place, item in enumerate(found) if not item.whole), default=-1)
         return found[cropped + 1 :]
+
+    def ahead(self, site: PaddingSite) -> list[str]:
+        """Return the tensors that an operator reads: in front of what pads it, and nearer."""
+        graph = self._holders[id(site.op)]
+        found = [site.op.inputs[0]]
+        for _ in range(_MAX_CHAIN):
+            op = graph.producer(found[0])
+            if op is None or op.op_type != "Pad" or op.domain:
+                break
+            found.insert(0, op.inputs[0])
+        # What is made outside of a body or function can't be looked at from inside.
+        top = graph is self._model.graph
+        return [name for name in found if top or graph.producer(name) is not None]
+
+
+def settled(ours: Sequence[ValuePoint], theirs: Sequence[ValuePoint]) -> tuple[Names, ...]:
+    """Return the tensors behind what is added and scaled per channel, in two models.
+
+    A normalisation that one of them has folded makes no difference there.
+
+    Parameters
+    ----------
+    ours, theirs : sequence of ValuePoint
+        What stands behind an operator in either model.
+    """
+    last = [
+        [point for point in points if _PER_CHANNEL.issuperset(point.passed)]
+        for points in (ours, theirs)
+    ]
+    return ((last[0][-1].tensor, last[1][-1].tensor),) if all(last) else ()
 
 
 def meeting(
