@@ -5,6 +5,7 @@ Slices take away, and so do Pads of negative amounts.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -41,7 +42,9 @@ class Around:
     settled : bool
         Whether the amounts of all of them are known.
     fill : float
-        The value that the nearest of them pads with.
+        The value that they pad with, if the mode is ``constant``; NaN where that is several.
+    mode : str
+        How they pad, in ONNX's words.
     """
 
     ahead: tuple[AxisPads, ...]
@@ -50,6 +53,7 @@ class Around:
     crops: tuple[Op, ...] = ()
     settled: bool = True
     fill: float = 0.0
+    mode: str = "constant"
 
 
 def around_onnx(
@@ -70,9 +74,11 @@ def around_onnx(
     """
     ahead, pads, settled = _ahead(values, graph, site, claimed)
     behind, crops = _behind(values, graph, site)
-    nearest = next((op for op in pads if op.op_type == "Pad"), None)
-    fill = 0.0 if nearest is None else _fill(values, nearest)
-    return Around(ahead, behind, pads, crops, settled, fill)
+    filling = [op for op in pads if op.op_type == "Pad"]
+    fills = {_fill(values, op) for op in filling} or {0.0}
+    fill = fills.pop() if len(fills) == 1 else math.nan
+    mode = _mode(filling[0]) if filling else "constant"
+    return Around(ahead, behind, pads, crops, settled, fill, mode)
 
 
 def stacked(nearer: Sequence[AxisPads], further: Sequence[AxisPads]) -> list[AxisPads] | None:
@@ -132,6 +138,8 @@ def _ahead(
         if op is None or op.domain or op in claimed:
             break
         if op.op_type == "Pad":
+            if _mode(op) != "constant" and (pads or _pads_itself(site)):
+                break
             amounts = _pad_amounts(values, op, axes)
             if amounts is None:
                 return tuple(total), tuple(pads), not _may_add_zeros(values, op)
@@ -140,6 +148,8 @@ def _ahead(
                 break
             pads.append(op)
             total = both
+            if _mode(op) != "constant":
+                break
         elif op.op_type == "Slice":
             both = _with_crop(values, op, axes, total)
             if both is None:
@@ -168,14 +178,11 @@ def _with_crop(
 
 def _may_add_zeros(values: Values, pad: Op) -> bool:
     """Tell whether a Pad is one of constants whose amounts are not known."""
-    constant = pad.attributes.get("mode", "constant") == "constant"
-    return constant and len(pad.inputs) > 1 and values.ints(pad, 1) is None
+    return _mode(pad) == "constant" and len(pad.inputs) > 1 and values.ints(pad, 1) is None
 
 
 def _pad_amounts(values: Values, pad: Op, axes: Sequence[int]) -> list[AxisPads] | None:
-    """Return the amounts of a constant Pad for some axes; None if it does anything else."""
-    if pad.attributes.get("mode", "constant") != "constant":
-        return None
+    """Return the amounts of a Pad for some axes; None if it does anything else."""
     flat = pad.attributes.get("pads", pad.attributes.get("paddings"))
     flat = values.ints(pad, 1) if flat is None else flat
     if not isinstance(flat, list) or len(flat) % 2:
@@ -194,6 +201,15 @@ def _pad_amounts(values: Values, pad: Op, axes: Sequence[int]) -> list[AxisPads]
     if any(map(any, others)):
         return None
     return [by_axis.get(axis, (0, 0)) for axis in axes]
+
+
+def _mode(pad: Op) -> str:
+    return str(pad.attributes.get("mode", "constant"))
+
+
+def _pads_itself(site: PaddingSite) -> bool:
+    """Tell whether an operator may pad with zeros what a Pad in front has filled otherwise."""
+    return site.pads is None or any(map(any, site.pads))
 
 
 def _fill(values: Values, pad: Op) -> float:
@@ -259,7 +275,7 @@ def _taken(
     """Return what a Slice or Pad takes from both ends of some axes; None if it does else."""
     if op.op_type == "Slice":
         return slice_amounts(values, op, axes, sizes)
-    pads = _pad_amounts(values, op, axes)
+    pads = _pad_amounts(values, op, axes) if _mode(op) == "constant" else None
     if pads is None or not any(map(any, pads)) or max(map(max, pads)) > 0:
         return None
     return [(-before, -after) for before, after in pads]

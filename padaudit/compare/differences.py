@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from padaudit.compare.align import Alignment
-from padaudit.compare.unit import Placement, Unit
+from padaudit.compare.unit import Fill, Placement, Unit
 from padaudit.ir.site import Family
 from padaudit.padding import amounts as formulas
 from padaudit.padding.amounts import AxisPads, effective_kernel
@@ -30,6 +31,8 @@ class PaddingDifference:
         Transposed convolutions: the output_padding that goes with ``expected_pads``.
     divisor : bool
         Whether an average pool's divisor counts padding in one of the models only.
+    fills : tuple of Fill, or None
+        What the port pads with and what it should, where that differs.
     note : str
         What is to be said besides the amounts, one clause; may be empty.
     certain : bool
@@ -43,6 +46,7 @@ class PaddingDifference:
     expected_pads: Pads | None
     appended: tuple[int, ...] = ()
     divisor: bool = False
+    fills: tuple[Fill, Fill] | None = None
     note: str = ""
     certain: bool = True
 
@@ -55,8 +59,9 @@ def differences(alignment: Alignment) -> tuple[PaddingDifference, ...]:
 def possible_differences(alignment: Alignment) -> tuple[PaddingDifference, ...]:
     """Return what else may be wrong, where the outputs differ.
 
-    Max pools that pad as much as the original's, but with another value: behind a ReLU zero is
-    as good as minus infinity. Slices behind an operator: they may be no part of its padding.
+    Operators that pad as much as the original's, but with another value or in another mode:
+    behind a ReLU zero is as good as minus infinity, and some inputs are zero at their borders.
+    Slices behind an operator: they may be no part of its padding.
     """
     found = []
     for original, port in alignment.pairs:
@@ -68,6 +73,8 @@ def possible_differences(alignment: Alignment) -> tuple[PaddingDifference, ...]:
             right, wrong = ("minus infinity", "0")[:: 1 if original.fills_least else -1]
             note = f"what is padded has to count as {right}, not as {wrong}"
             found.append(_described(original, port, note=note))
+        elif _fills(original, port) is not None:
+            found.append(_described(original, port, note=""))
     return tuple(item for item in found if item.expected_pads is not None)
 
 
@@ -77,6 +84,15 @@ def _crops_differ(original: Unit, port: Unit) -> bool:
         for axis in range(port.window.rank)
         if (size := _size(original, port, axis)) is not None
     )
+
+
+def _fills(original: Unit, port: Unit) -> tuple[Fill, Fill] | None:
+    """Return what a port pads with and what it should; None if that is the same, or not known."""
+    ours, theirs = original.contents, port.contents
+    if ours is None or theirs is None:
+        return None
+    same = ours.mode == theirs.mode and math.isclose(ours.value, theirs.value, rel_tol=1e-2)
+    return None if same else (theirs, ours)
 
 
 def _fills_differ(original: Unit, port: Unit) -> bool:
@@ -110,7 +126,15 @@ def _described(original: Unit, port: Unit, note: str) -> PaddingDifference:
         None if size is None else port.effective(axis, size)
         for axis, size in zip(axes, sizes, strict=True)
     ]
-    found = PaddingDifference(original, port, _spread(port, stated), None, note=note, certain=False)
+    found = PaddingDifference(
+        original,
+        port,
+        _spread(port, stated),
+        None,
+        fills=_fills(original, port),
+        note=note,
+        certain=False,
+    )
     pairs = [item for item in expected if item is not None]
     if len(pairs) < len(expected):
         return found

@@ -9,7 +9,7 @@ from typing import Final
 from padaudit.compare.differences import PaddingDifference
 from padaudit.compare.stale import forget_sizes
 from padaudit.compare.surroundings import ahead_of, crops_are_measured, take_out_crops
-from padaudit.compare.unit import Unit
+from padaudit.compare.unit import Fill, Unit
 from padaudit.formats.onnx.build import make_attribute
 from padaudit.formats.onnx.document import NodeOrigin, OnnxDocument
 from padaudit.formats.onnx.edit import GraphEditor
@@ -79,7 +79,8 @@ def corrected(
 def _edit(item: PaddingDifference) -> Edit:
     """Return a correction as an edit: calls of a function share it where all of it is equal."""
     port, original = item.port, item.original
-    what = (item.appended, port.ahead, port.behind, original.counts_padding, original.fill)
+    right = (original.counts_padding, original.fill, original.mode)
+    what = (item.appended, port.ahead, port.behind, port.mode, right)
     return Edit(port.site, f"{STRATEGY} {what}", item.expected_pads)
 
 
@@ -90,6 +91,8 @@ def _correct(editor: GraphEditor, graph: Graph, item: PaddingDifference) -> str 
         return _by_mode(editor, item)
     if port.transposed:
         return _correct_crop(editor, graph, item, item.expected_pads)
+    if _is_filled(port) or _is_filled(item.original):
+        return _refill(editor, graph, item, item.expected_pads)
     hindered, ahead = _hinders(item, item.expected_pads), ahead_of(graph, port)
     if hindered and ahead is None:
         return "what pads or crops in front of it is used elsewhere too"
@@ -119,6 +122,36 @@ def _correct(editor: GraphEditor, graph: Graph, item: PaddingDifference) -> str 
         onnx_pad.edit(editor, Edit(site, STRATEGY, own))
     elif any(map(any, own)):
         write_pads(node, own)
+    return None
+
+
+def _is_filled(unit: Unit) -> bool:
+    """Tell whether an operator pads with something else than zeros, or least values."""
+    return unit.contents not in (None, Fill())
+
+
+def _refill(
+    editor: GraphEditor, graph: Graph, item: PaddingDifference, expected: Pads
+) -> str | None:
+    """Write amounts with a Pad of the original's mode and value, instead of the port's."""
+    port, fill = item.port, item.original.contents or Fill()
+    if fill.value and port.site.dtype is None:
+        return "its element type is not known"
+    ahead = ahead_of(graph, port)
+    if port.padding_ops and ahead is None:
+        return "what pads or crops in front of it is used elsewhere too"
+    own = _own(port, expected, ahead=False)
+    if ahead is not None:
+        ahead.take_out(editor)
+    node = editor.node(port.site.op.origin)
+    clear_padding(node)
+    if port.family in _POOLS:
+        remove_attributes(node, ["ceil_mode"])
+    if fill == Fill() and port.family is Family.CONV and min(map(min, own)) >= 0:
+        write_pads(node, own)
+        return None
+    site = replace(port.site, family=Family.CONV)
+    onnx_pad.edit(editor, Edit(site, STRATEGY, own), fill.mode, fill.value)
     return None
 
 

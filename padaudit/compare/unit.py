@@ -7,6 +7,7 @@ many there are. Two operators of one form agree where these two numbers do.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -24,6 +25,17 @@ Placement = tuple[int, int]
 """Where the first window starts, before the first element of the input (for a transposed
 convolution: how much of its full output is cropped before its first element), and how many
 outputs there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """What padding consists of: elements of the input, in one of ONNX's modes, or a value."""
+
+    mode: str = "constant"
+    value: float = 0.0
+
+    def __str__(self) -> str:
+        return f"{self.value:g}" if self.mode == "constant" else f"mode {self.mode}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,6 +67,8 @@ class Unit:
         Whether all of those amounts are known.
     fill : float
         What a max pool takes padding for: minus infinity, or what a Pad in front has.
+    mode : str
+        How the Pad in front pads, in ONNX's words.
     counts_padding : bool
         Whether the divisor of an average pool counts what is padded.
     kernel : ndarray or None
@@ -82,6 +96,7 @@ class Unit:
     cropping_ops: tuple[Op, ...]
     settled: bool
     fill: float
+    mode: str
     counts_padding: bool
     kernel: NDArray[Any] | None
     lengths: NDArray[Any] | None
@@ -111,6 +126,21 @@ class Unit:
     def fills_least(self) -> bool:
         """Whether padding is below every element of the input."""
         return self.fill <= _LEAST
+
+    @property
+    def contents(self) -> Fill | None:
+        """What it pads with; None if it pads nothing, or that is not known."""
+        if self.mode != "constant":
+            return Fill(self.mode)
+        if self.site.zero_point_input is not None or self.family not in _FILLED:
+            return None
+        own = self.site.pads is None or any(map(any, self.site.pads))
+        ahead = any(max(pair) > 0 for pair in self.ahead)
+        if not (own or ahead) or (ahead and math.isnan(self.fill)):
+            return None
+        if own and ahead and self.fill:
+            return None
+        return Fill(value=self.fill if ahead else 0.0)
 
     @property
     def transposed(self) -> bool:
@@ -206,6 +236,8 @@ class Unit:
         return exact
 
 
+_FILLED: Final = frozenset({Family.CONV, Family.AVG_POOL, Family.LP_POOL})
+"""What reads padding for what it is; a max pool's own is nothing but the least value."""
 _LEAST: Final = -1e30
 """What counts as minus infinity: it is below every activation, of half precision too."""
 _STATED = frozenset({Padding.VALID, Padding.EXPLICIT})

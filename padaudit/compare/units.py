@@ -188,6 +188,7 @@ def _unit(
         around.crops,
         around.settled,
         around.fill if padded else -math.inf,
+        around.mode if padded else "constant",
         counts and site.family is Family.AVG_POOL,
         weights,
         lengths,

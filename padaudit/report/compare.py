@@ -29,6 +29,7 @@ _STYLES: Final = {
 _SHOWN: Final = 12
 _WHY: Final = ("runtimes sum in different orders", "half precision, or another device")
 """Why that is no less: in general, and where it is more than usual."""
+_TORCH_MODES: Final = {"edge": "replicate", "wrap": "circular"}
 _NO_FIX: Final = "--fix corrects amounts, not windows; change the layer in the port"
 
 
@@ -101,10 +102,13 @@ def compare_lines(result: Comparison) -> Iterator[Line]:
 def _difference_lines(item: PaddingDifference, unfixed: str | None) -> Iterator[Line]:
     verb = "crops" if item.port.transposed else "pads"
     yield Line.assemble((item.port.id, "bold"), f" should be {item.original.id}:")
-    yield Line(f"  - it {verb} {_amounts(item.port_pads)}", style="red")
+    wrong, right = (f" with {fill}" for fill in item.fills) if item.fills else ("", "")
+    yield Line(f"  - it {verb} {_amounts(item.port_pads)}{wrong}", style="red")
     extra = f", with output_padding {list(item.appended)}" if any(item.appended) else ""
     note = f" ({item.note})" if item.note else ""
-    yield Line(f"  + it should be {_amounts(item.expected_pads)}{extra}{note}", style="green")
+    yield Line(
+        f"  + it should be {_amounts(item.expected_pads)}{right}{extra}{note}", style="green"
+    )
     hint = _torch(item)
     if hint:
         yield Line(f"    in PyTorch: {hint}, then padding=0")
@@ -172,10 +176,18 @@ def _difference(item: PaddingDifference, unfixed: str | None) -> dict[str, Any]:
         "port_pads": _pairs(item.port_pads),
         "expected_pads": _pairs(item.expected_pads),
         "output_padding": list(item.appended) if any(item.appended) else None,
+        "fill": _fills(item),
         "note": sentence(item.note) if item.note else None,
         "not_corrected": sentence(unfixed) if unfixed else None,
         "window": None,
     }
+
+
+def _fills(item: PaddingDifference) -> dict[str, Any] | None:
+    if item.fills is None:
+        return None
+    port, expected = ({"mode": fill.mode, "value": fill.value} for fill in item.fills)
+    return {"port": port, "expected": expected}
 
 
 def _window_difference(item: WindowDifference) -> dict[str, Any]:
@@ -188,6 +200,7 @@ def _window_difference(item: WindowDifference) -> dict[str, Any]:
         "port_pads": _pairs(item.port.site.pads),
         "expected_pads": None,
         "output_padding": None,
+        "fill": None,
         "note": sentence(item.note),
         "not_corrected": sentence(_NO_FIX),
         "window": {"port": _window(wrong), "expected": _window(right)},
@@ -219,4 +232,9 @@ def _torch(item: PaddingDifference) -> str:
     amounts = ", ".join(f"{before}, {after}" for before, after in reversed(pads))
     least = family is Family.MAX_POOL and item.original.fills_least
     value = ', value=float("-inf")' if least else ""
+    fill = item.original.contents
+    if fill is not None and fill.mode != "constant":
+        value = f', mode="{_TORCH_MODES.get(fill.mode, fill.mode)}"'
+    elif fill is not None and fill.value:
+        value = f", value={fill.value:g}"
     return f"x = F.pad(x, ({amounts}){value})"

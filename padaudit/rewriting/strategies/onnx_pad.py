@@ -56,8 +56,22 @@ def refuse_pad(document: OnnxDocument, site: PaddingSite) -> str | None:
     return pad_type_refused(opset, "uint8" if quantized else site.dtype)
 
 
-def edit(editor: GraphEditor, item: Edit) -> str | None:
-    """Insert a Pad with constant amounts; return its name."""
+def edit(
+    editor: GraphEditor, item: Edit, mode: str = "constant", value: float | None = None
+) -> str | None:
+    """Insert a Pad with constant amounts; return its name.
+
+    Parameters
+    ----------
+    editor : GraphEditor
+        The model.
+    item : Edit
+        The site, and its amounts.
+    mode : str
+        How to pad, in ONNX's words.
+    value : float, optional
+        What to pad with in mode ``constant``; by default what the operator itself would.
+    """
     origin: NodeOrigin = item.site.op.origin
     node = editor.node(origin)
     clear_padding(node, item.site)
@@ -66,13 +80,13 @@ def edit(editor: GraphEditor, item: Edit) -> str | None:
     name = editor.free_node_name(pad_name(item.site))
     flat = full_pads(item.site, item.pads)
     if editor.opset(origin) < PAD_INPUTS_OPSET:
-        value = float(pad_value(item.site))
-        pad = make_node("Pad", [], [], name, mode="constant", pads=flat, value=value)
+        stated = float(pad_value(item.site) if value is None else value)
+        pad = make_node("Pad", [], [], name, mode=mode, pads=flat, value=stated)
         put_pad(editor, item, pad, [], [])
         return name
     amounts = constant(editor, f"{name}/pads", flat)
-    pad = make_node("Pad", ["", amounts.name], [], name, mode="constant")
-    put_pad(editor, item, pad, [], [amounts])
+    pad = make_node("Pad", ["", amounts.name], [], name, mode=mode)
+    put_pad(editor, item, pad, [], [amounts], value)
     return name
 
 
@@ -87,15 +101,16 @@ def put_pad(
     pad: NodeProto,
     ahead: list[NodeProto],
     constants: list[TensorProto],
+    value: float | None = None,
 ) -> None:
     """Connect a Pad (and what computes its amounts) in front of a site's operator."""
     node = editor.node(item.site.op.origin)
     source = node.input[0]
     padded = editor.free_tensor_name(f"{source}/{pad.name}")
     if pad.input:
-        value = _value_input(editor, item.site, pad.name, constants)
+        held = _value_input(editor, item.site, pad.name, constants, value)
         pad.input[0] = source
-        pad.input.extend([value] if value else [])
+        pad.input.extend([held] if held else [])
     else:
         pad.input.append(source)
     pad.output.append(padded)
@@ -112,10 +127,14 @@ def mark(editor: GraphEditor, node: NodeProto, item: Edit) -> None:
 
 
 def _value_input(
-    editor: GraphEditor, site: PaddingSite, name: str, constants: list[TensorProto]
+    editor: GraphEditor,
+    site: PaddingSite,
+    name: str,
+    constants: list[TensorProto],
+    stated: float | None,
 ) -> str:
     """Return the tensor that holds the pad value; ``""`` for a zero of whatever type."""
-    value = pad_value(site)
+    value = pad_value(site) if stated is None else stated
     if isinstance(value, str):
         return value
     if site.dtype not in PAD_TYPES:
