@@ -152,8 +152,13 @@ def pairs_text(amounts: Sequence[AxisAmounts | None]) -> str:
     >>> pairs_text([(0, 1), (1, 1)])
     'height (0, 1), width (1, 1)'
     """
-    names = _AXES.get(len(amounts)) or [f"axis {i}" for i in range(len(amounts))]
+    names = axis_names(len(amounts))
     return ", ".join(f"{name} {_amount(item)}" for name, item in zip(names, amounts, strict=True))
+
+
+def axis_names(rank: int) -> Sequence[str]:
+    """Return what spatial axes are called: ``("height", "width")`` where there are two."""
+    return _AXES.get(rank) or [f"axis {i}" for i in range(rank)]
 
 
 def times(values: Iterable[Dim]) -> str:

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Final
 
+from padaudit.audit.findings import axis_names
 from padaudit.compare.align import Alignment
 from padaudit.compare.unit import Fill, Placement, Unit
 from padaudit.ir.site import Family
 from padaudit.padding import amounts as formulas
 from padaudit.padding.amounts import AxisPads, effective_kernel
+from padaudit.padding.symbolic import AxisAmounts, ByRemainder, lasting_amounts
 
+_LARGE: Final = 1 << 12
+"""How many strides a size is taken to have where it is open: more than any window."""
 Pads = tuple[AxisPads, ...]
+Amounts = tuple[AxisAmounts | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +34,8 @@ class PaddingDifference:
         What the port pads and what it should, per spatial axis of the port's operator, with
         everything that stands around it; None where that depends on an open size. For a
         transposed convolution: what is cropped from its full output.
+    port_amounts, expected_amounts : tuple of AxisPads, ByRemainder or None
+        The same, by the remainder of the size where that is open; None where it is not known.
     appended : tuple of int
         Transposed convolutions: the output_padding that goes with ``expected_pads``.
     divisor : bool
@@ -44,6 +53,8 @@ class PaddingDifference:
     port: Unit
     port_pads: Pads | None
     expected_pads: Pads | None
+    port_amounts: Amounts = ()
+    expected_amounts: Amounts = ()
     appended: tuple[int, ...] = ()
     divisor: bool = False
     fills: tuple[Fill, Fill] | None = None
@@ -106,43 +117,84 @@ def difference(original: Unit, port: Unit) -> PaddingDifference | None:
     divisor = _divisor_differs(original, port)
     if not wrong and not divisor:
         return None
-    note = _divisor_note(original) if divisor else ""
-    found = replace(_described(original, port, note), divisor=divisor, certain=wrong)
-    if found.expected_pads is not None:
-        return found
-    open_size = "what is right depends on a size that is open; fix it with --input-shape"
-    return replace(found, note=note or open_size)
+    notes = [_divisor_note(original)] if divisor else []
+    found = _described(original, port, "")
+    if found.expected_pads is None:
+        notes.append(_open_note(original, port, found))
+    return replace(found, note="; ".join(notes), divisor=divisor, certain=wrong)
+
+
+def _open_note(original: Unit, port: Unit, found: PaddingDifference) -> str:
+    """Return what is to be said of amounts that depend on an open size."""
+    if None in found.expected_amounts:
+        return "what is right depends on a size that is open; fix it with --input-shape"
+    right = [_right_remainders(original, port, axis) for axis in range(port.window.rank)]
+    names = axis_names(len(port.site.spatial_axes))
+    told = [
+        f"{names[axis]} % {stride} = {' or '.join(map(str, rests))}"
+        for axis, stride, rests in zip(port.axes, port.window.strides, right, strict=True)
+        if len(rests) < stride
+    ]
+    where = f"only where {' and '.join(told)}" if all(right) else "at no size"
+    return f"the port's are right {where}; --input-shape fixes a size"
+
+
+def _right_remainders(original: Unit, port: Unit, axis: int) -> list[int]:
+    """Return the remainders of a size by the stride at which windows stand alike."""
+    sizes = _period(port, axis) if _size(original, port, axis) is None else []
+    stride = port.window.strides[axis]
+    places = ((n % stride, original.placement(axis, n), port.placement(axis, n)) for n in sizes)
+    return [rest for rest, ours, theirs in places if ours == theirs] if sizes else [*range(stride)]
 
 
 def _described(original: Unit, port: Unit, note: str) -> PaddingDifference:
     """Return what a port pads and what it should; what should be is None if a size is open."""
     axes = range(port.window.rank)
-    sizes = [_size(original, port, axis) for axis in axes]
-    expected = [
-        None if size is None else _expected(original, port, axis, size)
-        for axis, size in zip(axes, sizes, strict=True)
+    wanted = [
+        _over_sizes(original, port, axis, partial(_expected, original, port, axis)) for axis in axes
     ]
-    stated = [
-        None if size is None else port.effective(axis, size)
-        for axis, size in zip(axes, sizes, strict=True)
-    ]
-    found = PaddingDifference(
+    stated = [_over_sizes(original, port, axis, partial(_stated, port, axis)) for axis in axes]
+    amounts = [_spread(port, [pads for pads, _ in found]) for found in (stated, wanted)]
+    return PaddingDifference(
         original,
         port,
-        _spread(port, stated),
-        None,
+        _constant(amounts[0]),
+        _constant(amounts[1]),
+        amounts[0],
+        amounts[1],
+        appended=_spread_ints(port, [more for _, more in wanted]),
         fills=_fills(original, port),
         note=note,
         certain=False,
     )
-    pairs = [item for item in expected if item is not None]
-    if len(pairs) < len(expected):
-        return found
-    return replace(
-        found,
-        expected_pads=_spread(port, [pair for pair, _ in pairs]),
-        appended=_spread_ints(port, [more for _, more in pairs]),
-    )
+
+
+def _stated(port: Unit, axis: int, size: int) -> tuple[AxisPads, int] | None:
+    found = port.effective(axis, size)
+    return None if found is None else (found, 0)
+
+
+def _over_sizes(
+    original: Unit, port: Unit, axis: int, find: Callable[[int], tuple[AxisPads, int] | None]
+) -> tuple[AxisAmounts | None, int]:
+    """Return amounts of an axis, and what is appended: at its size, or by remainder if open."""
+    size = _size(original, port, axis)
+    sizes = list(_period(port, axis)) if size is None else [size]
+    found = [item for item in map(find, sizes) if item is not None]
+    if len(found) < len(sizes) or len({more for _, more in found}) > 1:
+        return None, 0
+    cases, more = tuple(pads for pads, _ in found), found[0][1]
+    if len(set(cases)) == 1:
+        return cases[0], more
+    amounts = ByRemainder(len(sizes), cases)
+    lasting = None if port.transposed else lasting_amounts(amounts, *port.parameters(axis))
+    return lasting or amounts, more
+
+
+def _period(port: Unit, axis: int) -> range:
+    """Return one large size for each remainder by the stride, 0 first."""
+    stride = port.window.strides[axis]
+    return range(_LARGE * stride, (_LARGE + 1) * stride)
 
 
 def _axis_differs(original: Unit, port: Unit, axis: int) -> bool:
@@ -223,12 +275,15 @@ def _divisor_note(original: Unit) -> str:
     return "its divisor must not count what is padded (count_include_pad=0)"
 
 
-def _spread(port: Unit, pads: list[AxisPads] | list[AxisPads | None]) -> Pads | None:
+def _spread(port: Unit, pads: Sequence[AxisAmounts | None]) -> Amounts:
     """Return amounts for all spatial axes of an operator, those without a meaning included."""
     by_axis = dict(zip(port.axes, pads, strict=True))
-    found = [by_axis.get(axis, (0, 0)) for axis in range(len(port.site.spatial_axes))]
-    known = [item for item in found if item is not None]
-    return tuple(known) if len(known) == len(found) else None
+    return tuple(by_axis.get(axis, (0, 0)) for axis in range(len(port.site.spatial_axes)))
+
+
+def _constant(amounts: Amounts) -> Pads | None:
+    known = [item for item in amounts if item is not None and not isinstance(item, ByRemainder)]
+    return tuple(known) if len(known) == len(amounts) else None
 
 
 def _spread_ints(port: Unit, values: list[int]) -> tuple[int, ...]:

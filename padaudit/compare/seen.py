@@ -39,7 +39,7 @@ def unsettled(model: Loaded) -> list[str]:
     document: Any = model.document
     if document.format != "onnx":
         return []
-    return unsettled_amounts(Values(Constants(document.model), model.graph), model.graph)
+    return unsettled_amounts(Values(Constants.beside(document), model.graph), model.graph)
 
 
 def _is_sized(site: PaddingSite) -> bool:

@@ -68,7 +68,7 @@ def _onnx_units(model: Loaded, seen: Mapping[str, Array]) -> Maker:
     from padaudit.formats.onnx.constants import Constants
 
     document: Any = model.document
-    constants, kernels = Constants(document.model), OnnxKernels(document)
+    constants, kernels = Constants.beside(document), OnnxKernels(document)
     tables: dict[int, tuple[Values, list[Op]]] = {}
 
     def make(graph: Graph, site: PaddingSite, position: int) -> list[Unit]:

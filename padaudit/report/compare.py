@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from padaudit import __version__
@@ -13,8 +13,9 @@ from padaudit.compare.gap import RTOL, Gap
 from padaudit.compare.result import Comparison, Sameness
 from padaudit.compare.unit import Unit
 from padaudit.compare.unlike import WindowDifference
-from padaudit.ir.site import Family, Window
+from padaudit.ir.site import Family, Padding, Window
 from padaudit.padding.amounts import AxisPads
+from padaudit.padding.symbolic import AxisAmounts, ByRemainder
 from padaudit.report.jsonable import sentence
 from padaudit.report.line import Line
 from padaudit.report.text import plural
@@ -103,12 +104,11 @@ def _difference_lines(item: PaddingDifference, unfixed: str | None) -> Iterator[
     verb = "crops" if item.port.transposed else "pads"
     yield Line.assemble((item.port.id, "bold"), f" should be {item.original.id}:")
     wrong, right = (f" with {fill}" for fill in item.fills) if item.fills else ("", "")
-    yield Line(f"  - it {verb} {_amounts(item.port_pads)}{wrong}", style="red")
+    yield Line(f"  - it {verb} {_amounts(item.port_amounts)}{wrong}", style="red")
     extra = f", with output_padding {list(item.appended)}" if any(item.appended) else ""
     note = f" ({item.note})" if item.note else ""
-    yield Line(
-        f"  + it should be {_amounts(item.expected_pads)}{right}{extra}{note}", style="green"
-    )
+    amounts = f"{_amounts(item.expected_amounts)}{right}"
+    yield Line(f"  + it should be {amounts}{extra}{note}", style="green")
     hint = _torch(item)
     if hint:
         yield Line(f"    in PyTorch: {hint}, then padding=0")
@@ -175,6 +175,7 @@ def _difference(item: PaddingDifference, unfixed: str | None) -> dict[str, Any]:
         "family": item.port.family.value,
         "port_pads": _pairs(item.port_pads),
         "expected_pads": _pairs(item.expected_pads),
+        "by_remainder": _by_remainder(item),
         "output_padding": list(item.appended) if any(item.appended) else None,
         "fill": _fills(item),
         "note": sentence(item.note) if item.note else None,
@@ -199,6 +200,7 @@ def _window_difference(item: WindowDifference) -> dict[str, Any]:
         "family": item.port.family.value,
         "port_pads": _pairs(item.port.site.pads),
         "expected_pads": None,
+        "by_remainder": None,
         "output_padding": None,
         "fill": None,
         "note": sentence(item.note),
@@ -219,14 +221,32 @@ def _pairs(pads: tuple[AxisPads, ...] | None) -> list[list[int]] | None:
     return None if pads is None else [list(pair) for pair in pads]
 
 
-def _amounts(pads: tuple[AxisPads, ...] | None) -> str:
-    return "by a size that is open" if pads is None else pairs_text(pads)
+def _amounts(amounts: Sequence[AxisAmounts | None]) -> str:
+    return "by a size that is open" if None in amounts else pairs_text(amounts)
+
+
+def _by_remainder(item: PaddingDifference) -> dict[str, Any] | None:
+    """Return amounts of open sizes: by axis, for each remainder of its size by the stride."""
+    amounts = item.port_amounts, item.expected_amounts
+    if not any(isinstance(axis, ByRemainder) for side in amounts for axis in side):
+        return None
+    port, expected = ([_cases(axis) for axis in side] for side in amounts)
+    return {"port": port, "expected": expected}
+
+
+def _cases(amounts: AxisAmounts | None) -> list[list[int]] | None:
+    if amounts is None:
+        return None
+    cases = amounts.cases if isinstance(amounts, ByRemainder) else (amounts,)
+    return [list(pads) for pads in cases]
 
 
 def _torch(item: PaddingDifference) -> str:
     """Return the line of PyTorch that pads rightly; empty where no such line would do."""
     pads, family = item.expected_pads, item.port.family
     excluded = family is Family.AVG_POOL and not item.original.counts_padding
+    if pads is None and not item.port.transposed and not excluded:
+        return _torch_formula(item)
     if pads is None or item.port.transposed or excluded or not any(map(any, pads)):
         return ""
     amounts = ", ".join(f"{before}, {after}" for before, after in reversed(pads))
@@ -238,3 +258,14 @@ def _torch(item: PaddingDifference) -> str:
     elif fill is not None and fill.value:
         value = f", value={fill.value:g}"
     return f"x = F.pad(x, ({amounts}){value})"
+
+
+def _torch_formula(item: PaddingDifference) -> str:
+    """Return how PyTorch pads by the size that it gets; empty where that is not "same"."""
+    modes = {Padding.SAME_UPPER: "total // 2, total - total // 2"}
+    modes[Padding.SAME_LOWER] = "total - total // 2, total // 2"
+    pair = modes.get(item.original.site.padding)
+    if pair is None or any(map(any, item.original.ahead + item.original.behind)):
+        return ""
+    total = "max((-(-n // stride) - 1) * stride + (kernel - 1) * dilation + 1 - n, 0)"
+    return f"F.pad by ({pair}) per axis of size n, where total = {total}"

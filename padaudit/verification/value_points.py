@@ -65,7 +65,7 @@ class Points:
         document: Any = model.document
         self._model = model
         self._holders = graph_of_op(model.graph)
-        self._constants = Constants(document.model)
+        self._constants = Constants.beside(document)
         self._values: dict[int, Values] = {}
 
     def behind(self, site: PaddingSite) -> list[ValuePoint]:

@@ -15,10 +15,14 @@ from onnx import ModelProto, helper, numpy_helper
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from onnx_models import model, weights
 
+from padaudit.compare.align import align
+from padaudit.compare.differences import differences
 from padaudit.compare.result import Comparison, Sameness
 from padaudit.compare.run import compare_files
+from padaudit.compare.units import units_of
 from padaudit.formats.shape_options import InputShapes
 from padaudit.report.compare import compare_json, compare_lines
+from padaudit.rewriting.run import load
 
 RIGHT = ((2, 1), (1, 3))
 OTHER = ((1, 2), (2, 2))
@@ -103,3 +107,15 @@ def test_both_lines_say_how_it_is_padded(tmp_path: Path) -> None:
     assert "  + it should be height (2, 1), width (1, 3) with mode edge" in lines
     hint = 'x = F.pad(x, (1, 3, 2, 1), mode="replicate")'
     assert f"    in PyTorch: {hint}, then padding=0" in lines
+
+
+def test_amounts_beside_the_file_are_read(tmp_path: Path) -> None:
+    """onnxruntime runs no such file, but its padding is what it is."""
+    proto = padded(OTHER, "constant", 0.0)
+    settings = {"save_as_external_data": True, "size_threshold": 16, "location": "port.data"}
+    onnx.save(proto, tmp_path / "port.onnx", **settings)
+    (tmp_path / "original.onnx").write_bytes(padded(RIGHT, *ZEROS, True).SerializeToString())
+    paths = tmp_path / "original.onnx", tmp_path / "port.onnx"
+    alignment = align(*(units_of(load(path, InputShapes())) for path in paths))
+    (item,) = differences(alignment)
+    assert (item.port_pads, item.expected_pads) == (OTHER, RIGHT)

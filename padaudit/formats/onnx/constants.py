@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from padaudit.formats.onnx.document import container_at
+from padaudit.formats.onnx.document import OnnxDocument, container_at
 from padaudit.formats.onnx.locate import Steps
 from padaudit.formats.onnx.protos import GraphProto, ModelProto, NodeProto, TensorProto
 
 _FREE_INITIALIZERS_IR: Final = 4
+_SMALL: Final = 256
+"""How many elements a constant beside the model's file may have to be read."""
 
 
 class Constants:
@@ -22,11 +26,19 @@ class Constants:
     ----------
     model : ModelProto
         The model, or its skeleton.
+    folder : Path, optional
+        Where the model's file is, if small constants are to be read from those beside it too.
     """
 
-    def __init__(self, model: ModelProto) -> None:
+    def __init__(self, model: ModelProto, folder: Path | None = None) -> None:
         self.model = model
+        self.folder = folder
         self._tables: dict[Steps, dict[str, TensorProto]] = {}
+
+    @classmethod
+    def beside(cls, document: OnnxDocument) -> Constants:
+        """Return the constants of a document, with small ones in the files beside it."""
+        return cls(document.model, document.path.parent if document.path else None)
 
     def tensor(self, steps: Steps, name: str) -> TensorProto | None:
         """Return a constant that a node in the container at ``steps`` reads, or None."""
@@ -48,9 +60,13 @@ class Constants:
     def array(self, steps: Steps, name: str) -> NDArray[Any] | None:
         """Return the values of a constant; None if there is none, or they are not loaded."""
         tensor = self.tensor(steps, name)
-        if tensor is None or tensor.data_location == TensorProto.EXTERNAL:
+        if tensor is None:
             return None
-        return np.asarray(numpy_helper.to_array(tensor))
+        if tensor.data_location != TensorProto.EXTERNAL:
+            return np.asarray(numpy_helper.to_array(tensor))
+        if self.folder is None or math.prod(tensor.dims) > _SMALL:
+            return None
+        return np.asarray(numpy_helper.to_array(tensor, str(self.folder)))
 
     def _table(self, steps: Steps) -> dict[str, TensorProto]:
         if steps not in self._tables:
