@@ -264,7 +264,8 @@ def verify(
         The execution provider that onnxruntime runs models on (``"cuda"``); the CPU's by default.
     """
     from padaudit.verification.model_level import Tolerance
-    from padaudit.verification.pair import Limits, verify_files
+    from padaudit.verification.pair import verify_files
+    from padaudit.verification.runner import Limits
 
     given = rtol is not None or atol is not None
     tolerance = Tolerance(rtol or 0.0, atol or 0.0) if given else None
@@ -283,6 +284,7 @@ def verify_backends(
     rtol: float | None = None,
     atol: float | None = None,
     timeout: float = 600.0,
+    memory_mb: int | None = None,
 ) -> BackendReport:
     """Run a Keras file on several Keras backends, as it is and with its padding explicit.
 
@@ -299,6 +301,8 @@ def verify_backends(
         Tolerances, 1e-4 by default; ``rtol`` is relative to an output's largest magnitude.
     timeout : float
         Seconds for one backend.
+    memory_mb : int, optional
+        Memory of one backend, in MiB.
 
     Raises
     ------
@@ -307,10 +311,12 @@ def verify_backends(
     """
     from padaudit.verification.backends import compare_backends
     from padaudit.verification.model_level import Tolerance
+    from padaudit.verification.runner import Limits
 
     given = rtol is not None or atol is not None
     tolerance = Tolerance(rtol or 0.0, atol or 0.0) if given else None
-    return compare_backends(Path(model), tuple(backends), _shapes(input_shapes), tolerance, timeout)
+    limits, shapes = Limits(timeout, memory_mb), _shapes(input_shapes)
+    return compare_backends(Path(model), tuple(backends), shapes, tolerance, limits)
 
 
 def _document(model: Any, architecture: AnyPath | None = None) -> Document:

@@ -35,6 +35,7 @@ def show_backends(path: Path, other: Path | None, options: Mapping[str, Any]) ->
     """
     from padaudit.verification.backends import compare_backends
     from padaudit.verification.model_level import Tolerance
+    from padaudit.verification.runner import Limits
 
     if other is not None:
         raise UsageError("--backends takes one model; its explicit form is made from it")
@@ -45,7 +46,8 @@ def show_backends(path: Path, other: Path | None, options: Mapping[str, Any]) ->
     tolerance = Tolerance(options["rtol"] or 0.0, options["atol"] or 0.0) if given else None
     shapes = parse_input_shapes(options["input_shape"])
     with progress(f"Running {path} on {', '.join(names)}"):
-        report = compare_backends(path, names, shapes, tolerance, options["timeout"])
+        limits = Limits(options["timeout"], options["memory_limit"])
+        report = compare_backends(path, names, shapes, tolerance, limits)
     if options["output_format"] == "json":
         from padaudit.report.backends import backends_json
         from padaudit.report.jsonable import dumps

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from padaudit.cli.options import (
     assume_option,
     engine_option,
     input_shape_option,
+    memory_option,
     provider_option,
     sizes,
     timeout_option,
@@ -55,6 +57,7 @@ _FORMATS = ("full", "concise", "json")
     help="Let --engine keras load the model; that may run code the model holds.",
 )
 @timeout_option
+@memory_option
 @provider_option
 def check(paths: tuple[Path, ...], **options: Any) -> int:
     """Report the padding of models: PATHS are files, folders or globs.
@@ -62,8 +65,10 @@ def check(paths: tuple[Path, ...], **options: Any) -> int:
     Nothing of a model is run or deserialised, and TensorFlow is not needed, unless --impact
     or --engine keras is given.
     """
-    if options["provider"] is not None and not options["impact"]:
-        raise UsageError("--provider goes with --impact; without it nothing is run")
+    for name in ("provider", "memory_limit"):
+        if options[name] is not None and not options["impact"]:
+            option = f"--{name.replace('_', '-')}"
+            raise UsageError(f"{option} goes with --impact; without it nothing is run")
     config = load_config(Path.cwd())
     selection = Selection(
         _rules(options["select"]) or config.select,
@@ -74,7 +79,7 @@ def check(paths: tuple[Path, ...], **options: Any) -> int:
     with progress("Reading models"):
         result = check_paths(paths, shapes, selection, options["architecture"])
     if options["impact"]:
-        result = _measured(result, shapes, options["timeout"], options["provider"])
+        result = _measured(result, shapes, options)
     _refuse_model(options["output_file"], result)
     _report(result, options["output_format"], options["output_file"])
     for model in result.models:
@@ -87,13 +92,14 @@ def check(paths: tuple[Path, ...], **options: Any) -> int:
     return 1 if result.reaches(options["fail_on"]) and not options["exit_zero"] else 0
 
 
-def _measured(
-    result: CheckResult, shapes: InputShapes, timeout: float, provider: str | None
-) -> CheckResult:
+def _measured(result: CheckResult, shapes: InputShapes, options: Mapping[str, Any]) -> CheckResult:
     from padaudit.verification.impact import with_impact
+    from padaudit.verification.runner import Limits
+
+    limits = Limits(options["timeout"], options["memory_limit"])
 
     with progress("Running models with other padding"):
-        ranked, problems = with_impact(result, shapes, timeout, provider)
+        ranked, problems = with_impact(result, shapes, limits, options["provider"])
     for problem in problems:
         remark(problem)
     return ranked

@@ -61,16 +61,16 @@ def verify(a: Path, b: Path | None, **options: Any) -> int:
     output's largest magnitude).
     """
     if options["backends"] is not None:
-        _refuse(options, "--backends", "evidence", "memory_limit", "provider")
+        _refuse(options, "--backends", "evidence", "provider")
         return show_backends(a, b, options)
     if options["what_if"] is not None:
-        _refuse(options, "--what-if", "evidence", "memory_limit", "rtol", "atol")
+        _refuse(options, "--what-if", "evidence", "rtol", "atol")
         return show_what_if(a, b, options)
+    if options["site"] is not None:
+        raise UsageError("--site goes with --what-if")
     if b is None:
         how = "padaudit verify A B (or A --what-if ..., A --backends ...)"
         raise UsageError(f"verify compares two models: {how}")
-    if options["site"] is not None:
-        raise UsageError("--site goes with --what-if")
     from padaudit.report.audit_trail import (
         check_evidence_path,
         model_file,
@@ -78,7 +78,8 @@ def verify(a: Path, b: Path | None, **options: Any) -> int:
         write_evidence,
     )
     from padaudit.verification.model_level import Tolerance
-    from padaudit.verification.pair import Limits, verify_files
+    from padaudit.verification.pair import verify_files
+    from padaudit.verification.runner import Limits
 
     tolerance = None
     for name in ("rtol", "atol"):

@@ -35,6 +35,7 @@ def what_if_options(command: Command) -> Command:
 
 def show_what_if(model: Path, other: Path | None, options: dict[str, Any]) -> int:
     """Report what the wrong padding would do; return the exit code."""
+    from padaudit.verification.runner import Limits
     from padaudit.verification.what_if import what_if
 
     if other is not None:
@@ -46,7 +47,7 @@ def show_what_if(model: Path, other: Path | None, options: dict[str, Any]) -> in
             parse_input_shapes(options["input_shape"]),
             site=options["site"],
             inputs=options["inputs"],
-            timeout=options["timeout"],
+            limits=Limits(options["timeout"], options["memory_limit"]),
             provider=options["provider"],
         )
     if options["output_format"] == "json":

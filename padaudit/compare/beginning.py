@@ -25,8 +25,8 @@ from padaudit.verification.differing_site import Result, search
 from padaudit.verification.explicit_form import runnable
 from padaudit.verification.locate import InOnnx, in_onnx
 from padaudit.verification.model_level import FeedPair, Tolerance, on_provider
-from padaudit.verification.pair import Limits
 from padaudit.verification.point_difference import DifferingSite
+from padaudit.verification.runner import Limits
 from padaudit.verification.site_points import SiteMatch
 from padaudit.verification.value_points import Names, Points, settled
 

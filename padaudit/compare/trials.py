@@ -22,7 +22,7 @@ from padaudit.rewriting.options import Options
 from padaudit.rewriting.output import Aside, output
 from padaudit.rewriting.run import Loaded, load
 from padaudit.verification.model_level import FeedPair
-from padaudit.verification.pair import Limits
+from padaudit.verification.runner import Limits
 
 
 @dataclass(frozen=True, slots=True)

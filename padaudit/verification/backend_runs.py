@@ -20,7 +20,7 @@ from padaudit.verification.backend_worker import (
     record_file,
     taps_file,
 )
-from padaudit.verification.runner import Array
+from padaudit.verification.runner import Array, Limits
 from padaudit.verification.worker import load_arrays, save_arrays, write_record
 
 
@@ -38,19 +38,22 @@ class BackendRun:
         Why it failed, one clause.
     taps : dict
         By layer, what it returned in each call, feed by feed.
+    died : bool
+        Whether its process died, or was stopped.
     """
 
     runtime: str
     outputs: tuple[tuple[Array, ...], ...] | None
     error: str = ""
     taps: Mapping[LayerPath, tuple[Array, ...]] | None = None
+    died: bool = False
 
 
 def run_backend(
     backend: str,
     models: Sequence[Path],
     feeds: Sequence[Sequence[Array]],
-    timeout: float,
+    limits: Limits,
     taps: Sequence[LayerPath] = (),
 ) -> list[BackendRun]:
     """Run Keras models on a backend; one that ends the process costs no other.
@@ -63,8 +66,8 @@ def run_backend(
         Keras files.
     feeds : sequence of sequence of ndarray
         Sets of inputs, in the order of the models' inputs.
-    timeout : float
-        Seconds that one process may take.
+    limits : Limits
+        What one process may take.
     taps : sequence of LayerPath
         Layers whose outputs are wanted too.
     """
@@ -78,7 +81,9 @@ def run_backend(
             pending = runs[len(done) :]
             task = RunsFile(backend, pending, [str(file) for file in files], list(taps))
             write_record(folder / RUNS_FILE, task)
-            ending = run_module("padaudit.verification.backend_worker", folder, timeout)
+            ending = run_module(
+                "padaudit.verification.backend_worker", folder, limits.timeout, limits.memory_mb
+            )
             done += _collect(folder, pending, backend, len(feeds), ending)
     return done
 
@@ -90,7 +95,7 @@ def _collect(
     done: list[BackendRun] = []
     for run in pending:
         if not record_file(folder, run.index).exists():
-            return [*done, BackendRun(backend, None, f"its process {ending}")]
+            return [*done, BackendRun(backend, None, f"its process {ending}", died=True)]
         text = record_file(folder, run.index).read_bytes()
         record = msgspec.json.decode(text, type=RunRecord)
         if record.error is not None:

@@ -21,9 +21,9 @@ from padaudit.verification.backend_runs import BackendRun, run_backend
 from padaudit.verification.backend_worker import LayerPath
 from padaudit.verification.compare import Difference, compare_arrays, merge
 from padaudit.verification.evidence import Evidence, Status, Verification
-from padaudit.verification.keras_level import SOURCE_RTOL, keras_feeds
-from padaudit.verification.model_level import Tolerance
-from padaudit.verification.runner import Array
+from padaudit.verification.keras_level import SOURCE_RTOL, keras_specs
+from padaudit.verification.model_level import Tolerance, feeds_to_try
+from padaudit.verification.runner import USUAL, Array, Limits
 
 PACKAGES: Final[dict[str, tuple[str, ...]]] = {
     "tensorflow": ("tensorflow",),
@@ -135,7 +135,7 @@ def compare_backends(
     backends: Sequence[str],
     input_shapes: InputShapes | None = None,
     tolerance: Tolerance | None = None,
-    timeout: float = 600.0,
+    limits: Limits = USUAL,
 ) -> BackendReport:
     """Run a Keras file and its explicit form on backends, and compare all results.
 
@@ -149,8 +149,8 @@ def compare_backends(
         Sizes that the user fixes.
     tolerance : Tolerance, optional
         ``rtol`` is relative to the largest magnitude of an output; `SOURCE_RTOL` by default.
-    timeout : float
-        Seconds for one backend to run one form of the model.
+    limits : Limits
+        What one backend may take to run both forms of the model.
 
     Raises
     ------
@@ -167,12 +167,12 @@ def compare_backends(
     if model.document.format == "onnx":
         advice = "give the Keras file that it was made from"
         raise InputError(path, "an ONNX model has no Keras backends", advice)
-    feeds = [list(feed.values()) for feed in keras_feeds(model)]
+    tries = [[list(feed.values()) for feed in feeds] for feeds in feeds_to_try(keras_specs(model))]
     with scratch_folder() as scratch:
         target = scratch / f"explicit{path.suffix}"
         options = Options(input_shapes=shapes, verify="none")
         plan = rewrite_file(path, target, options).plan
-        judge = _Judge([path, target], names, feeds, model.sites, timeout, _tolerance(tolerance))
+        judge = _Judge([path, target], names, tries, model.sites, limits, _tolerance(tolerance))
         return judge.report(plan)
 
 
@@ -187,16 +187,17 @@ class _Judge:
         self,
         files: Sequence[Path],
         names: Sequence[str],
-        feeds: Sequence[Sequence[Array]],
+        tries: Sequence[Sequence[Sequence[Array]]],
         sites: Sequence[PaddingSite],
-        timeout: float,
+        limits: Limits,
         tolerance: Tolerance,
     ) -> None:
-        self.files, self.names, self.feeds = files, names, feeds
-        self.sites, self.timeout, self.tolerance = sites, timeout, tolerance
+        self.files, self.names, self.sites = files, names, sites
+        self.limits, self.tolerance = limits, tolerance
+        self.feeds, ran = _fitting(files, names, tries, limits)
         self.runs: dict[Key, BackendRun] = {}
         for name in names:
-            found = run_backend(name, files, feeds, timeout)
+            found = ran[name] if name in ran else run_backend(name, files, self.feeds, limits)
             self.runs |= {
                 (variant, name): run for variant, run in zip(VARIANTS, found, strict=True)
             }
@@ -254,7 +255,7 @@ class _Judge:
         if (key, feed) not in self.taps:
             paths = list(dict.fromkeys(layer_path(site) for site in self.sites))
             feeds = [self.feeds[feed]]
-            runs = run_backend(key[1], self.files, feeds, self.timeout, paths)
+            runs = run_backend(key[1], self.files, feeds, self.limits, paths)
             for variant, run in zip(VARIANTS, runs, strict=True):
                 self.taps[(variant, key[1]), feed] = run.taps or {}
         return self.taps[key, feed]
@@ -283,6 +284,29 @@ class _Judge:
         sides = f"on {worst.a} and {worst.b}" if worst in ran else f"from the original on {worst.a}"
         reason = f"the explicit model differs {sides}: {worst.reason}"
         return Verification(Status.DIFFERENT, (evidence,), worst.site, reason, missed)
+
+
+def _fitting(
+    files: Sequence[Path],
+    names: Sequence[str],
+    tries: Sequence[Sequence[Sequence[Array]]],
+    limits: Limits,
+) -> tuple[Sequence[Sequence[Array]], dict[str, list[BackendRun]]]:
+    """Return the first inputs on which the original runs, and what backends made of those.
+
+    The backends are asked in order; where it runs on none, the usual inputs are returned.
+    """
+    usual: dict[str, list[BackendRun]] = {}
+    for name in names:
+        for feeds in tries:
+            found = run_backend(name, files, feeds, limits)
+            if feeds is tries[0]:
+                usual[name] = found
+            if found[0].outputs is not None:
+                return feeds, usual if feeds is tries[0] else {name: found}
+            if found[0].died:
+                break
+    return tries[0], usual
 
 
 def layer_path(site: PaddingSite) -> LayerPath:

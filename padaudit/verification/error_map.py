@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
+_ENDS: Final = 2
+"""An axis of no more places has no interior."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +49,15 @@ class ErrorMap:
     extent: tuple[tuple[int, int], ...]
 
     def __str__(self) -> str:
-        zones = (("corners", self.corner), ("border", self.border), ("interior", self.interior))
-        shares = ", ".join(f"{share:.3g} of the {name}" for name, share in zones)
+        sizes = [self.shape[axis] for axis in self.axes]
+        zones = (
+            ("corners", self.corner, len(sizes) > 1),
+            ("border", self.border, len(sizes) == 1 or max(sizes, default=0) > _ENDS),
+            ("interior", self.interior, min(sizes, default=_ENDS + 1) > _ENDS),
+        )
+        shares = ", ".join(
+            f"{share * 100:.3g}% of the {name}" for name, share, there in zones if there
+        )
         spans = ", ".join(
             f"{first} to {last} of {self.shape[axis]}"
             for axis, (first, last) in zip(self.axes, self.extent, strict=True)
@@ -72,8 +81,10 @@ def error_map(apart: Array, unequal: NDArray[np.bool_], axes: Sequence[int]) -> 
     >>> apart = np.zeros((1, 1, 4, 5))
     >>> apart[..., 0] = 2
     >>> print(error_map(apart, apart > 0, (2, 3)))  # doctest: +NORMALIZE_WHITESPACE
-    0.5 of the corners, 0.2 of the border, 0 of the interior differ, the worst at (0, 0, 0, 0)
+    50% of the corners, 20% of the border, 0% of the interior differ, the worst at (0, 0, 0, 0)
     by 2; places 0 to 3 of 4, 0 to 0 of 5
+    >>> print(error_map(np.ones((1, 2)), np.ones((1, 2), bool), (1,)))
+    100% of the border differ, the worst at (0, 0) by 1; places 0 to 1 of 2
     """
     ends = _ends(apart.shape, axes)
     corner = ends == max(len(axes), 2)

@@ -70,6 +70,9 @@ class Verification:
         What could not be run, and why, one clause each.
     error_map : ErrorMap or None
         Where in its output the first differing site differs.
+    decides : bool
+        Whether a level that is unverified makes the whole so: the original was run, and a limit
+        or a crash kept the rewritten model from it.
     """
 
     status: Status
@@ -78,6 +81,7 @@ class Verification:
     reason: str = ""
     not_covered: tuple[str, ...] = ()
     error_map: ErrorMap | None = None
+    decides: bool = False
 
     @property
     def max_abs(self) -> float:
@@ -94,14 +98,15 @@ def join(levels: Sequence[Verification], *obligatory: str) -> Verification:
     """Join the verdicts of levels.
 
     A difference at any level decides. What could not be run is listed, and makes the
-    whole unverified only if none of the obligatory ones was, or nothing but the definition
-    was checked.
+    whole unverified only if none of the obligatory ones was, nothing but the definition
+    was checked, or the level says so (``decides``).
     """
     evidence = tuple(item for level in levels for item in level.evidence)
     missed = tuple(dict.fromkeys(_missed(levels)))
-    for level in levels:
-        if level.status is Status.DIFFERENT:
-            return replace(level, evidence=evidence, not_covered=missed)
+    for status in (Status.DIFFERENT, Status.UNVERIFIED):
+        for level in levels:
+            if level.status is status and (level.decides or status is Status.DIFFERENT):
+                return replace(level, evidence=evidence, not_covered=missed)
     proven = {item.level for item in evidence}
     if obligatory and proven.isdisjoint(obligatory):
         reason = missed[0] if missed else f"the {obligatory[0]} level could not be run"

@@ -42,7 +42,11 @@ class Runnable:
 
 
 def runnable(
-    model: Loaded, scratch: Path, timeout: float, sizes: InputShapes | None = None
+    model: Loaded,
+    scratch: Path,
+    timeout: float,
+    sizes: InputShapes | None = None,
+    memory_mb: int | None = None,
 ) -> Runnable | str:
     """Return a model as it can be run rightly, or why it can't be.
 
@@ -60,6 +64,8 @@ def runnable(
         Seconds for a run.
     sizes : InputShapes, optional
         The only sizes that it is to be run at.
+    memory_mb : int, optional
+        MiB of memory for a run.
     """
     sizes = sizes or InputShapes()
     path = model.document.path or scratch
@@ -68,7 +74,7 @@ def runnable(
     accepted, notes = _accepted(model, path, scratch, sizes)
     wrong = wrong_in_onnxruntime(accepted)
     if wrong:
-        explicit = _explicit(accepted, scratch / "explicit.onnx", timeout, sizes)
+        explicit = _explicit(accepted, scratch / "explicit.onnx", timeout, sizes, memory_mb)
         if isinstance(explicit, str):
             return f"{path} can't be run rightly: {wrong}; {explicit}"
         accepted = explicit
@@ -90,12 +96,16 @@ def _accepted(
     return load(target, sizes), [f"the spelling of {path} was changed to run it, as {reason}"]
 
 
-def _explicit(model: Loaded, target: Path, timeout: float, sizes: InputShapes) -> Loaded | str:
+def _explicit(
+    model: Loaded, target: Path, timeout: float, sizes: InputShapes, memory_mb: int | None
+) -> Loaded | str:
     """Return the proven explicit form of a model, or why there is none."""
     from padaudit.rewriting.options import Options
     from padaudit.rewriting.run import load, rewrite_file
 
-    options = Options(verify="site", timeout=timeout, copy_data=True, input_shapes=sizes)
+    options = Options(
+        verify="site", timeout=timeout, memory_mb=memory_mb, copy_data=True, input_shapes=sizes
+    )
     result = rewrite_file(model.document.path or target, target, options)
     if result.written and result.verification.status is Status.EQUIVALENT:
         explicit = load(target, sizes)

@@ -12,6 +12,7 @@ from padaudit.audit.findings import SEVERITIES, Finding, Impact
 from padaudit.errors import PadauditError
 from padaudit.formats.shape_options import InputShapes
 from padaudit.verification.providers import using
+from padaudit.verification.runner import Limits
 from padaudit.verification.telling import MUTE
 from padaudit.verification.what_if import Cost, what_if
 
@@ -20,7 +21,7 @@ VARIANT: Final = "symmetric"
 
 
 def with_impact(
-    result: CheckResult, input_shapes: InputShapes, timeout: float, provider: str | None = None
+    result: CheckResult, input_shapes: InputShapes, limits: Limits, provider: str | None = None
 ) -> tuple[CheckResult, tuple[str, ...]]:
     """Run every model with findings, and rank them by what they would cost.
 
@@ -30,8 +31,8 @@ def with_impact(
         The audit.
     input_shapes : InputShapes
         Sizes that the user fixes.
-    timeout : float
-        Seconds for one run of a model.
+    limits : Limits
+        What one run of a model may take.
     provider : str, optional
         The execution provider that onnxruntime runs models on; the CPU's by default.
 
@@ -47,11 +48,11 @@ def with_impact(
         If there is no such provider.
     """
     with using(provider):
-        return _measured(result, input_shapes, timeout)
+        return _measured(result, input_shapes, limits)
 
 
 def _measured(
-    result: CheckResult, input_shapes: InputShapes, timeout: float
+    result: CheckResult, input_shapes: InputShapes, limits: Limits
 ) -> tuple[CheckResult, tuple[str, ...]]:
     models: list[ModelReport] = []
     problems: list[str] = []
@@ -60,9 +61,7 @@ def _measured(
             models.append(model)
             continue
         try:
-            found = what_if(
-                Path(model.path), VARIANT, input_shapes, together=False, timeout=timeout
-            )
+            found = what_if(Path(model.path), VARIANT, input_shapes, together=False, limits=limits)
         except PadauditError as error:
             problems.append(f"the impact of its findings was not measured: {error}")
             models.append(model)

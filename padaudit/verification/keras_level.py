@@ -67,7 +67,8 @@ def prove_keras_pair(model: Loaded, written: Path, scratch: Path, options: Optio
         return _modernized(model, written, feeds, scratch, options)
     original, rewritten = _both(model.document.path or written, written, feeds, scratch, options)
     if original.stopped:
-        return _does_not_run(original, "the original was not run whole")
+        reason = f"the original was not run whole: {original.error}"
+        return Verification(Status.UNVERIFIED, reason=reason)
     if original.outputs is None and not original.died:
         files = [model.document.path or written, written]
         found = run_at_other_sizes(model, files, scratch, options)
@@ -95,7 +96,7 @@ def _both(
 def _does_not_run(run: KerasRun, what: str) -> Verification:
     """Judge a result that does not run: a process that was stopped or died tells nothing of it."""
     status = Status.UNVERIFIED if run.died else Status.DIFFERENT
-    return Verification(status, reason=f"{what}: {run.error}")
+    return Verification(status, reason=f"{what}: {run.error}", decides=run.died)
 
 
 def prove_translations(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from padaudit.ir.site import PaddingSite
     from padaudit.rewriting.run import Loaded
     from padaudit.verification.explicit_form import Runnable
-    from padaudit.verification.pair import Limits
+    from padaudit.verification.runner import Limits
 
 
 @dataclass(frozen=True, slots=True)

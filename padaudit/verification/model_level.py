@@ -174,8 +174,7 @@ def _compared(
     found: list[Difference] = []
     for original, rewritten in zip(ran, results, strict=True):
         if rewritten.outputs is None:
-            reason = f"the original runs, but the rewritten model does not: {rewritten.error}"
-            return Verification(Status.DIFFERENT, (), None, reason)
+            return _does_not_run(rewritten, missed)
         each = _each(original, rewritten, tolerance, without)
         found.append(merge(each.values()))
         if not found[-1].equal:
@@ -187,6 +186,14 @@ def _compared(
     outputs = [(item.outputs or (None,))[0] for item in results]
     missed += doubts(outputs, tolerance)
     return Verification(Status.EQUIVALENT, (evidence,), not_covered=missed)
+
+
+def _does_not_run(rewritten: RunOutcome, missed: tuple[str, ...]) -> Verification:
+    """Judge a rewritten model that fails where the original runs: a limit may have ended it."""
+    reason = f"the original runs, but the rewritten model does not: {rewritten.error}"
+    if rewritten.unable:
+        return Verification(Status.UNVERIFIED, (), None, reason, missed, decides=True)
+    return Verification(Status.DIFFERENT, (), None, reason)
 
 
 def run_each(

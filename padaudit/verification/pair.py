@@ -33,7 +33,7 @@ from padaudit.verification.outputs import OutputMatch, matched
 from padaudit.verification.providers import using
 from padaudit.verification.reach import bodies_of
 from padaudit.verification.rounding import TELLS_NOTHING, Rounding
-from padaudit.verification.runner import DEFAULT_TIMEOUT
+from padaudit.verification.runner import USUAL, Limits
 from padaudit.verification.samples import from_file
 from padaudit.verification.steering import steered
 from padaudit.verification.telling import looked_inside, telling
@@ -41,20 +41,12 @@ from padaudit.verification.trials import Excused, Run, Trial, excused, guessed, 
 from padaudit.verification.unsteady import drawing, unsteady, why_unsteady
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What one run of a model may take: seconds, and MiB of memory (None: as much as it wants)."""
-
-    timeout: float = DEFAULT_TIMEOUT
-    memory_mb: int | None = None
-
-
 def verify_files(
     first: Path,
     second: Path,
     input_shapes: InputShapes,
     tolerance: Tolerance | None = None,
-    limits: Limits = Limits(),
+    limits: Limits = USUAL,
     inputs: Path | None = None,
     provider: str | None = None,
 ) -> Verification:
@@ -151,7 +143,7 @@ def _forms(
     for place, model in enumerate(models):
         folder = scratch / str(place)
         folder.mkdir()
-        form = runnable(model, folder, limits.timeout)
+        form = runnable(model, folder, limits.timeout, memory_mb=limits.memory_mb)
         if isinstance(form, str):
             return form
         forms.append(form)

@@ -21,6 +21,7 @@ from padaudit.subprocesses import ending_of, running
 from padaudit.verification.providers import in_use, short
 from padaudit.verification.worker import (
     JOB_FILE,
+    OUT_OF_MEMORY,
     RUNTIME_FILE,
     JobFile,
     JobRecord,
@@ -38,6 +39,22 @@ Array = NDArray[Any]
 
 DEFAULT_TIMEOUT: Final = 600.0
 """Seconds that one job may take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one run of a model may take: seconds, and MiB of memory (None: as much as it wants)."""
+
+    timeout: float = DEFAULT_TIMEOUT
+    memory_mb: int | None = None
+
+    def run(self, jobs: Sequence[Job]) -> list[RunOutcome]:
+        """Run jobs in onnxruntime (see `run`)."""
+        return run(jobs, timeout=self.timeout, memory_mb=self.memory_mb)
+
+
+USUAL: Final = Limits()
+"""What a run may take if nothing else is said."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,6 +102,21 @@ class RunOutcome:
     error: str | None
     crashed: bool
     runtime: str
+
+    @property
+    def starved(self) -> bool:
+        """Whether memory was not enough."""
+        return OUT_OF_MEMORY in (self.error or "")
+
+    @property
+    def cut_short(self) -> bool:
+        """Whether a crash or a limit ended it, which tells nothing of the model."""
+        return self.crashed or self.starved
+
+    @property
+    def unable(self) -> bool:
+        """Whether a failure may be onnxruntime's, which has no kernel, or the limits'."""
+        return self.cut_short or "NOT_IMPLEMENTED" in (self.error or "")
 
 
 def run(
@@ -160,10 +192,9 @@ def _runtime(folder: Path) -> RuntimeRecord:
 
 def _with_limit(outcome: RunOutcome, memory_mb: int | None) -> RunOutcome:
     """Name the memory limit where it may be what ended a run."""
-    error = outcome.error or ""
-    if memory_mb is None or not (outcome.crashed or error.endswith("out of memory")):
+    if memory_mb is None or not (outcome.crashed or outcome.starved):
         return outcome
-    return replace(outcome, error=f"{error} (the limit is {memory_mb} MiB)")
+    return replace(outcome, error=f"{outcome.error} (the limit is {memory_mb} MiB)")
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from padaudit.errors import InputError, UsageError
 from padaudit.verification.arrays_file import fitted, load_arrays
 from padaudit.verification.inputs import OTHER_SIZES, InputSpec, generate, open_sizes
-from padaudit.verification.runner import Job, run
+from padaudit.verification.runner import Job, Limits
 
 Array = NDArray[Any]
 LABELS: Final = "y"
@@ -65,12 +65,12 @@ def made_up(specs: Sequence[InputSpec], base: Sequence[int] = _BASE) -> Samples:
     return Samples(feeds, None, f"{_SEEDS} random inputs and border impulses")
 
 
-def fitting(path: Path, specs: Sequence[InputSpec], samples: Samples, timeout: float) -> Samples:
+def fitting(path: Path, specs: Sequence[InputSpec], samples: Samples, limits: Limits) -> Samples:
     """Return made-up samples of the first sizes at which an ONNX model of open sizes runs."""
     if not any(open_sizes(specs)):
         return samples
     for tried in (samples, *(made_up(specs, base) for base in OTHER_SIZES)):
-        if run([Job(path, tuple(tried.feeds[:1]))], timeout=timeout)[0].outputs is not None:
+        if limits.run([Job(path, tuple(tried.feeds[:1]))])[0].outputs is not None:
             return tried
     return samples
 

@@ -131,7 +131,7 @@ def _judge(trials: Sequence[_Trial], outcomes: Iterator[RunOutcome], sites: int)
         if rewritten.outputs is None:
             reason = f"the rewritten form of '{site}' does not run: {rewritten.error}"
             ran = original is not None and original.outputs is not None
-            status = Status.DIFFERENT if ran else Status.UNVERIFIED
+            status = Status.DIFFERENT if ran and not rewritten.unable else Status.UNVERIFIED
             return Verification(status, (), site, reason)
         difference = merge(_differences(trial, rewritten, original))
         cases += len(trial.inputs)

@@ -177,14 +177,9 @@ def _widened(feed: Mapping[str, Array]) -> dict[str, Array]:
 
 def _does_not_run(outcome: RunOutcome) -> Verification:
     """Judge an output that does not run: it may be onnxruntime that can't."""
-    error = outcome.error or "it does not run"
-    unable = outcome.crashed or any(sign in error for sign in _UNABLE)
-    status = Status.UNVERIFIED if unable else Status.DIFFERENT
-    return Verification(status, reason=f"the output does not run: {error}")
-
-
-_UNABLE: Final = (_NO_KERNEL, "ran out of memory")
-"""What onnxruntime says where the model is right, and it has no kernel or no room for it."""
+    status = Status.UNVERIFIED if outcome.unable else Status.DIFFERENT
+    reason = f"the output does not run: {outcome.error}"
+    return Verification(status, reason=reason, decides=outcome.cut_short)
 
 
 def _moved(value: Array, layout: Layout) -> Array:

@@ -18,12 +18,14 @@ from padaudit.compare.units import units_of
 from padaudit.errors import InputError, UsageError
 from padaudit.formats.keras.engine import require
 from padaudit.formats.shape_options import InputShapes
+from padaudit.ir.site import Family
 from padaudit.scratch import scratch_folder
+from padaudit.verification.classes import accuracy, changed, names_classes
 from padaudit.verification.explicit_form import runnable
 from padaudit.verification.model_level import NO_ELEMENTS, Tolerance
 from padaudit.verification.naive import Change, change_of
 from padaudit.verification.providers import using
-from padaudit.verification.runner import Job, RunOutcome, run
+from padaudit.verification.runner import USUAL, Job, Limits, RunOutcome
 from padaudit.verification.samples import Samples, concrete, fitting, from_file, made_up
 from padaudit.verification.telling import telling
 from padaudit.verification.unsteady import drawing, unsteady, why_unsteady
@@ -50,7 +52,7 @@ class Cost:
         Largest and mean absolute difference over all outputs and samples.
     top1_changed : float or None
         Which part of the samples gets another class, 0 to 1; None where the model is no
-        classifier (its first output has not two axes).
+        classifier (`padaudit.verification.classes`).
     accuracy : float or None
         Which part of the samples gets the right class; None without labels.
     """
@@ -110,7 +112,8 @@ class WhatIf:
 class _Subject:
     """A model in ONNX at fixed sizes, its operators, and the ids they have in the original.
 
-    ``source`` is the user's file, ``note`` how it had to be run.
+    ``source`` is the user's file, ``classes`` whether its first output holds scores of
+    classes, ``note`` how it had to be run.
     """
 
     source: Path
@@ -119,6 +122,7 @@ class _Subject:
     lost: Mapping[str, str]
     samples: Samples
     drawing: str | None
+    classes: bool
     note: str = ""
 
 
@@ -130,7 +134,7 @@ def what_if(
     site: str | None = None,
     inputs: Path | None = None,
     together: bool = True,
-    timeout: float = 600.0,
+    limits: Limits = USUAL,
     provider: str | None = None,
 ) -> WhatIf:
     """Run a model with the padding of a naive port, at each site in turn and at all of them.
@@ -151,8 +155,8 @@ def what_if(
         A ``.npz`` file of samples, with labels ``y`` or without.
     together : bool
         Whether all sites are also changed at once.
-    timeout : float
-        Seconds for one run of the model.
+    limits : Limits
+        What one run of the model may take.
     provider : str, optional
         The execution provider that onnxruntime runs it on; the CPU's by default.
 
@@ -170,7 +174,7 @@ def what_if(
     with using(provider), scratch_folder() as scratch:
         input_shapes = replace(input_shapes, open_only=True)
         original = load(path, input_shapes)
-        subject = _subject(original, input_shapes, inputs, scratch, timeout)
+        subject = _subject(original, input_shapes, inputs, scratch, limits)
         chosen = _chosen(original, subject, site)
         changes: dict[str, Change] = {}
         refused = {key: reason for key, reason in subject.lost.items() if key in chosen}
@@ -192,7 +196,7 @@ def what_if(
         trials = {key: [item] for key, item in changes.items()}
         if together and site is None and changes:
             trials = {ALL: list(changes.values()), **trials}
-        found = _run(subject, trials, scratch, timeout)
+        found = _run(subject, trials, scratch, limits)
     return WhatIf(
         path,
         variant,
@@ -209,7 +213,7 @@ def what_if(
 
 
 def _subject(
-    original: Loaded, input_shapes: InputShapes, inputs: Path | None, scratch: Path, timeout: float
+    original: Loaded, input_shapes: InputShapes, inputs: Path | None, scratch: Path, limits: Limits
 ) -> _Subject:
     """Return what is run: the model in ONNX, with the sizes of the samples."""
     from padaudit.rewriting.run import load
@@ -219,25 +223,37 @@ def _subject(
     specs = specs_of(original, input_shapes)
     samples = made_up(specs) if inputs is None else from_file(inputs, specs)
     if inputs is None and original.document.format == "onnx":
-        samples = fitting(path, specs, samples, timeout)
+        samples = fitting(path, specs, samples, limits)
     shapes = InputShapes(concrete(specs, samples))
     if original.document.format == "onnx":
-        target, note = _runnable(load(path, shapes), shapes, samples, scratch, timeout)
+        target, note = _runnable(load(path, shapes), shapes, samples, scratch, limits)
         units = {unit.id: _as_declared(unit, unit) for unit in units_of(load(target, shapes))}
-        return _Subject(path, target, units, {}, samples, drawing(original.graph), note)
-    translated = _translated(original, path, scratch, timeout)
+        classes = samples.labels is not None or names_classes(original.graph)
+        drawn = drawing(original.graph)
+        return _Subject(path, target, units, {}, samples, drawn, classes, note)
+    translated = _translated(original, path, scratch, limits)
     names = [spec.name for spec in specs_of(load(translated, InputShapes()), InputShapes())]
     feeds = [dict(zip(names, feed.values(), strict=True)) for feed in samples.feeds]
     renamed = dict(zip(names, shapes.shapes.values(), strict=True))
     model = load(translated, InputShapes(renamed))
     sized = load(path, shapes)
     alignment = align(units_of(sized), units_of(model))
-    lost = {unit.id: "it could not be found in the translation" for unit in alignment.original}
+    lost = {unit.id: _why_lost(unit) for unit in alignment.original}
     units = {
         ours.id: _as_declared(ours, theirs) for ours, theirs in alignment.pairs if not ours.part
     }
     samples = replace(samples, feeds=feeds)
-    return _Subject(path, translated, units, lost, samples, drawing(model.graph))
+    classes = samples.labels is not None or names_classes(model.graph)
+    return _Subject(path, translated, units, lost, samples, drawing(model.graph), classes)
+
+
+def _why_lost(unit: Unit) -> str:
+    if unit.family is Family.CONV_LSTM:
+        return (
+            "in ONNX it is several convolutions in a loop, and --what-if changes one operator "
+            "for each layer"
+        )
+    return "which operator of the ONNX translation it is could not be told"
 
 
 def _as_declared(original: Unit, unit: Unit) -> Unit:
@@ -247,31 +263,31 @@ def _as_declared(original: Unit, unit: Unit) -> Unit:
     return replace(unit, behind=((0, 0),) * unit.window.rank)
 
 
-def _translated(original: Loaded, path: Path, scratch: Path, timeout: float) -> Path:
+def _translated(original: Loaded, path: Path, scratch: Path, limits: Limits) -> Path:
     from padaudit.rewriting.translate import runnable_translation
 
     require(f"running {path}")
     folder = scratch / "keras"
     folder.mkdir()
-    result = runnable_translation(original, folder, timeout)
+    result = runnable_translation(original, folder, limits.timeout, limits.memory_mb)
     if isinstance(result, str):
         raise InputError(path, result, "rewrite it to ONNX where that works")
     return result
 
 
 def _runnable(
-    model: Loaded, sizes: InputShapes, samples: Samples, scratch: Path, timeout: float
+    model: Loaded, sizes: InputShapes, samples: Samples, scratch: Path, limits: Limits
 ) -> tuple[Path, str]:
     """Return the model, or what onnxruntime runs in its place, and why."""
     folder = scratch / "runnable"
     folder.mkdir()
-    form = runnable(model, folder, timeout, sizes)
+    form = runnable(model, folder, limits.timeout, sizes, limits.memory_mb)
     if isinstance(form, str):
         cause = form.removeprefix(f"{model.document.path} ")
         raise InputError(model.document.path or scratch, cause, "rewrite it by hand there")
     if form.path != model.document.path or not any(site.implicit for site in model.sites):
         return form.path, form.note
-    outcome = run([Job(form.path, tuple(samples.feeds[:1]))], timeout=timeout)[0]
+    outcome = limits.run([Job(form.path, tuple(samples.feeds[:1]))])[0]
     explicit = None if outcome.outputs is not None else explicit_file(model, scratch)
     return explicit or form.path, form.note
 
@@ -315,28 +331,31 @@ class _Found:
 
 
 def _run(
-    subject: _Subject, trials: Mapping[str, Sequence[Change]], scratch: Path, timeout: float
+    subject: _Subject, trials: Mapping[str, Sequence[Change]], scratch: Path, limits: Limits
 ) -> _Found:
     folder = scratch / "variants"
     folder.mkdir()
     variants, samples = Variants(subject.path, folder), subject.samples
     feeds = tuple(samples.feeds)
-    base = run([Job(variants.base, feeds)], timeout=timeout)[0]
+    base = limits.run([Job(variants.base, feeds)])[0]
     if base.outputs is None:
         cause = f"onnxruntime can't run it: {base.error}"
-        raise InputError(subject.source, cause, "look at what it says of the model")
+        advice = "look at what it says of the model"
+        if base.cut_short:
+            advice = "look at what it needs, and at --timeout and --memory-limit"
+        raise InputError(subject.source, cause, advice)
     if not any(array.size for values in base.outputs for array in values):
         raise InputError(subject.source, NO_ELEMENTS, "give it other sizes with --input-shape")
-    again = run([Job(variants.base, feeds)], timeout=timeout)[0] if subject.drawing else base
+    again = limits.run([Job(variants.base, feeds)])[0] if subject.drawing else base
     if unsteady(base.outputs, again.outputs or base.outputs):
         cause = why_unsteady("it", subject.drawing)
         raise InputError(subject.source, cause, "give the operator a seed, or take it out")
     shown = telling(base.outputs, Tolerance())
-    found = _Found([], {}, _accuracy(base.outputs, samples.labels), base.runtime, shown)
+    found = _Found([], {}, accuracy(base.outputs, samples.labels), base.runtime, shown)
     for group in _grouped(list(trials), feeds):
         jobs = [Job(variants.write(trials[key]), feeds) for key in group]
-        for key, outcome in zip(group, run(jobs, timeout=timeout), strict=True):
-            _note(found, key, base, outcome, samples)
+        for key, outcome in zip(group, limits.run(jobs), strict=True):
+            _note(found, key, base, outcome, subject)
     return found
 
 
@@ -347,7 +366,9 @@ def _grouped(keys: list[str], feeds: Sequence[Mapping[str, Array]]) -> Iterator[
     yield from (keys[start : start + count] for start in range(0, len(keys), count))
 
 
-def _note(found: _Found, key: str, base: RunOutcome, outcome: RunOutcome, samples: Samples) -> None:
+def _note(
+    found: _Found, key: str, base: RunOutcome, outcome: RunOutcome, subject: _Subject
+) -> None:
     if outcome.outputs is None or base.outputs is None:
         found.failed[key] = f"the graph does not run with it: {outcome.error}"
         return
@@ -367,32 +388,10 @@ def _note(found: _Found, key: str, base: RunOutcome, outcome: RunOutcome, sample
             key,
             float(joined.max(initial=0.0)),
             float(joined.mean()),
-            _changed(base.outputs, outcome.outputs),
-            _accuracy(outcome.outputs, samples.labels),
+            changed(base.outputs, outcome.outputs) if subject.classes else None,
+            accuracy(outcome.outputs, subject.samples.labels),
         )
     )
-
-
-def _changed(base: Sequence[Sequence[Array]], other: Sequence[Sequence[Array]]) -> float | None:
-    ours, theirs = _classes(base), _classes(other)
-    if ours is None or theirs is None:
-        return None
-    return float((ours != theirs).mean())
-
-
-def _accuracy(outputs: Sequence[Sequence[Array]], labels: Array | None) -> float | None:
-    classes = _classes(outputs)
-    if labels is None or classes is None:
-        return None
-    return float((classes == labels).mean())
-
-
-def _classes(outputs: Sequence[Sequence[Array]]) -> Array | None:
-    """Return the class of every sample; None where the model is no classifier."""
-    first = [values[0] for values in outputs]
-    if any(item.ndim != 2 or item.shape[1] < 2 or item.dtype.kind != "f" for item in first):
-        return None
-    return np.asarray(np.concatenate(first).argmax(axis=1))
 
 
 def _ranked(costs: Sequence[Cost]) -> tuple[Cost, ...]:

@@ -163,11 +163,11 @@ def _result(onnxruntime: Any, folder: Path, job: JobRecord, threads: int) -> Res
     try:
         return _run_job(onnxruntime, folder, job, threads)
     except MemoryError:
-        return ResultRecord([], _OUT_OF_MEMORY)
+        return ResultRecord([], OUT_OF_MEMORY)
     except Exception as error:
         text = str(error).strip() or type(error).__name__
         starved = any(sign in text for sign in _SIGNS_OF_STARVATION)
-        return ResultRecord([], _OUT_OF_MEMORY if starved else _SOURCE_PLACE.sub("", text))
+        return ResultRecord([], OUT_OF_MEMORY if starved else _SOURCE_PLACE.sub("", text))
 
 
 _SOURCE_PLACE: Final = re.compile(
@@ -175,7 +175,7 @@ _SOURCE_PLACE: Final = re.compile(
     r"[^()]*\([^()]*(?:\([^()]*\)[^()]*)*\)(?: const)?(?: \[with [^\]]*\])? "  # the function
 )
 """Where in its own source onnxruntime raised an error, which says nothing to its users."""
-_OUT_OF_MEMORY: Final = "onnxruntime ran out of memory"
+OUT_OF_MEMORY: Final = "onnxruntime ran out of memory"
 _SIGNS_OF_STARVATION: Final = ("Failed to allocate memory", "bad_alloc", "Cannot allocate memory")
 """What onnxruntime's own errors say then."""
 

@@ -19,6 +19,8 @@ CONTRADICTIONS = {
     "verify m.onnx": "verify compares two models",
     "verify m.onnx m.onnx --site conv": "--site goes with --what-if",
     "verify m.onnx m.onnx --what-if lower": "--what-if takes one model",
+    "verify m.onnx --site conv": "--site goes with --what-if",
+    "check m.onnx --memory-limit 500": "--memory-limit goes with --impact",
     "verify m.onnx --what-if lower --rtol 0.1": "--rtol goes with two models, not with --what-if",
     "verify m.onnx --what-if lower --evidence e.json": "--evidence goes with two models",
     "verify m.onnx --what-if lower --backends all": "--backends excludes --what-if",

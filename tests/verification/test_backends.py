@@ -78,6 +78,26 @@ def test_a_backend_that_does_not_end_is_stopped_and_said(nested: Path) -> None:
     assert report.verification.reason == "the explicit model does not run on two backends"
 
 
+def test_a_backend_keeps_to_the_memory_that_it_may_take(nested: Path) -> None:
+    report = padaudit.verify_backends(nested, PAIR, memory_mb=1)
+    (pair,) = report.pairs["original"]
+    assert "was stopped when it took more than 1 MiB (--memory-limit)" in pair.reason
+    assert report.verification.status is Status.UNVERIFIED
+
+
+@pytest.mark.slow
+def test_a_model_of_open_sizes_is_run_at_sizes_that_it_takes(tmp_path: Path) -> None:
+    keras = pytest.importorskip("keras")
+    layers = keras.layers
+    inputs = keras.Input((None, None, 2))
+    x = layers.Conv2D(3, (3, 2), padding="same")(layers.MaxPooling2D(16)(inputs))
+    x = layers.Concatenate()([layers.UpSampling2D(16)(x), inputs])
+    keras.Model(inputs, x).save(tmp_path / "skip.keras")
+    report = padaudit.verify_backends(tmp_path / "skip.keras", PAIR)
+    assert report.verification.status is Status.EQUIVALENT, report.verification.reason
+    assert len(report.plan.edits) == 1
+
+
 def test_the_tables_show_every_pair(nested: Path) -> None:
     from padaudit.report.backends import matrix, rewrites, summary_lines, verdict_lines
 

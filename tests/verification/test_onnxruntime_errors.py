@@ -13,15 +13,22 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from onnx_models import model, weights
+from onnx_models import conv_model, model, weights
 
 from padaudit.compare.result import Sameness
 from padaudit.compare.run import compare_files
 from padaudit.errors import InputError
 from padaudit.formats.shape_options import InputShapes
-from padaudit.verification.evidence import Status
-from padaudit.verification.model_level import NO_ELEMENTS
+from padaudit.verification.evidence import Evidence, Status, Verification, join
+from padaudit.verification.model_level import (
+    NO_ELEMENTS,
+    ModelPair,
+    Tolerance,
+    compare_models,
+    same_feeds,
+)
 from padaudit.verification.pair import verify_files
+from padaudit.verification.runner import Limits
 from padaudit.verification.what_if import what_if
 
 KERNEL = (3, 2)
@@ -249,7 +256,8 @@ def test_outputs_without_elements_prove_nothing(tmp_path: Path) -> None:
         what_if(paths[0], "symmetric", InputShapes())
 
 
-def test_an_endless_model_is_stopped(tmp_path: Path) -> None:
+@pytest.fixture
+def endless(tmp_path: Path) -> Path:
     infos = [
         ("i", TensorProto.INT64, []),
         ("keep", TensorProto.BOOL, []),
@@ -271,11 +279,73 @@ def test_an_endless_model_is_stopped(tmp_path: Path) -> None:
     true = numpy_helper.from_array(np.array(True), "true")
     path = tmp_path / "endless.onnx"
     onnx.save(model([loop], {"x": (2,)}, [true]), path)
-    from padaudit.verification.pair import Limits
+    return path
 
-    found = verify_files(path, path, InputShapes(), limits=Limits(timeout=1))
+
+def test_an_endless_model_is_stopped(endless: Path) -> None:
+    found = verify_files(endless, endless, InputShapes(), limits=Limits(timeout=1))
     assert found.status is Status.UNVERIFIED
     assert "stopped after 1 s, the timeout for one job" in found.reason
+
+
+GREEDY = model(
+    [
+        helper.make_node("Expand", ["x", "n"], ["much"]),
+        helper.make_node("ReduceMax", ["much"], ["y"], axes=[0], keepdims=0),
+    ],
+    {"x": (2,)},
+    [numpy_helper.from_array(np.array([2**30, 2]), "n")],
+)
+SAME = model([helper.make_node("Identity", ["x"], ["y"])], {"x": (2,)})
+UNLIKE = model([helper.make_node("Neg", ["x"], ["y"])], {"x": (2,)})
+BROKEN = model([helper.make_node("Neg", ["nowhere"], ["y"])], {"x": (2,)})
+
+
+@pytest.mark.parametrize(
+    ("rewritten", "status", "reason"),
+    [
+        ("endless", Status.UNVERIFIED, "was stopped after 1 s"),
+        pytest.param(
+            "greedy",
+            Status.UNVERIFIED,
+            "ran out of memory (the limit is 1000 MiB)",
+            marks=pytest.mark.skipif(sys.platform != "linux", reason="needs RLIMIT_AS"),
+        ),
+        ("broken", Status.DIFFERENT, "the rewritten model does not"),
+        ("unlike", Status.DIFFERENT, "output 'y' differs"),
+        ("same", Status.EQUIVALENT, ""),
+    ],
+)
+def test_a_rewritten_model_that_a_limit_ends_is_unverified_and_not_different(
+    rewritten: str, status: Status, reason: str, endless: Path
+) -> None:
+    protos = {"greedy": GREEDY, "broken": BROKEN, "unlike": UNLIKE, "same": SAME}
+    second = endless if rewritten == "endless" else protos[rewritten].SerializeToString()
+    feed = {"x": np.float32([1, 2])}
+    pair = ModelPair(SAME.SerializeToString(), second)
+    level = compare_models(pair, same_feeds([feed]), Tolerance(), 1, 1000)
+    assert level.status is status and reason in level.reason
+    proven = Verification(Status.EQUIVALENT, (Evidence("site", "onnxruntime"),))
+    assert join((proven, level)).status is status
+
+
+@pytest.mark.parametrize(
+    ("limits", "said"),
+    [
+        (Limits(0.01), "was stopped after 0.01 s, the timeout"),
+        (Limits(600, 20), "(the limit is 20 MiB)"),
+    ],
+    ids=["time", "memory"],
+)
+def test_a_what_if_keeps_to_its_limits_and_names_their_options(
+    limits: Limits, said: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "m.onnx"
+    onnx.save(conv_model((9, 12), (3, 2), auto_pad="SAME_UPPER"), path)
+    with pytest.raises(InputError) as caught:
+        what_if(path, "symmetric", InputShapes(), limits=limits)
+    assert said in str(caught.value)
+    assert "--timeout and --memory-limit" in str(caught.value)
 
 
 def test_a_port_of_a_model_that_onnxruntime_refuses_is_compared_with_what_that_means(

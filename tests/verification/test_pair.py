@@ -12,7 +12,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from padaudit.formats.shape_options import InputShapes
 from padaudit.verification.evidence import Status, Verification
-from padaudit.verification.pair import Limits, verify_files
+from padaudit.verification.pair import verify_files
+from padaudit.verification.runner import Limits
 
 FLOAT = TensorProto.FLOAT
 RNG = np.random.default_rng(7)
