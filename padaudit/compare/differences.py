@@ -40,6 +40,8 @@ class PaddingDifference:
         Transposed convolutions: the output_padding that goes with ``expected_pads``.
     divisor : bool
         Whether an average pool's divisor counts padding in one of the models only.
+    unscaled : bool
+        Whether what rescales the operator's result behind it is to go.
     fills : tuple of Fill, or None
         What the port pads with and what it should, where that differs.
     note : str
@@ -57,9 +59,19 @@ class PaddingDifference:
     expected_amounts: Amounts = ()
     appended: tuple[int, ...] = ()
     divisor: bool = False
+    unscaled: bool = False
     fills: tuple[Fill, Fill] | None = None
     note: str = ""
     certain: bool = True
+
+    def without_ratio(self) -> PaddingDifference:
+        """Return it for a mean that is divided by the mean of ones, as one that is not."""
+        note = "numerator and denominator of a ratio: pad both so, or count no padding and divide"
+        return replace(self, unscaled=True, note=f"{note} by nothing, as --fix does")
+
+    def windows_alone(self) -> PaddingDifference:
+        """Return it without its divisor."""
+        return replace(self, divisor=False, note="")
 
 
 def differences(alignment: Alignment) -> tuple[PaddingDifference, ...]:

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from padaudit.compare.differences import PaddingDifference
+from padaudit.compare.making_up import take_out_rescaling
 from padaudit.compare.stale import forget_sizes
-from padaudit.compare.surroundings import ahead_of, crops_are_measured, take_out_crops
+from padaudit.compare.surroundings import Ahead, ahead_of, crops_are_measured, take_out_crops
 from padaudit.compare.unit import Fill, Unit
 from padaudit.formats.onnx.build import make_attribute
 from padaudit.formats.onnx.document import NodeOrigin, OnnxDocument
@@ -80,7 +81,7 @@ def _edit(item: PaddingDifference) -> Edit:
     """Return a correction as an edit: calls of a function share it where all of it is equal."""
     port, original = item.port, item.original
     right = (original.counts_padding, original.fill, original.mode)
-    what = (item.appended, port.ahead, port.behind, port.mode, right)
+    what = (item.appended, item.unscaled, port.ahead, port.behind, port.mode, right)
     return Edit(port.site, f"{STRATEGY} {what}", item.expected_pads)
 
 
@@ -106,10 +107,7 @@ def _correct(editor: GraphEditor, graph: Graph, item: PaddingDifference) -> str 
     as_attribute = _fits(port.site, own) and not (zeros and port.family is Family.MAX_POOL)
     if not as_attribute and not zeros and port.family is Family.AVG_POOL:
         return f"it would need the pads {own}, which runtimes refuse for an average pool"
-    if ahead is not None:
-        ahead.take_out(editor)
-    if not sliced:
-        take_out_crops(editor, graph, port)
+    _clear_around(editor, graph, item, ahead, sliced)
     node = editor.node(port.site.op.origin)
     clear_padding(node)
     if port.family in _POOLS:
@@ -123,6 +121,19 @@ def _correct(editor: GraphEditor, graph: Graph, item: PaddingDifference) -> str 
     elif any(map(any, own)):
         write_pads(node, own)
     return None
+
+
+def _clear_around(
+    editor: GraphEditor, graph: Graph, item: PaddingDifference, ahead: Ahead | None, sliced: bool
+) -> None:
+    """Take out what stands around an operator and is not to stay."""
+    if ahead is not None:
+        ahead.take_out(editor)
+    if not sliced:
+        take_out_crops(editor, graph, item.port)
+    if item.unscaled:
+        removed = () if sliced else item.port.cropping_ops
+        take_out_rescaling(editor, graph, item.port.site.op, removed)
 
 
 def _is_filled(unit: Unit) -> bool:

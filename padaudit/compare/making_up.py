@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final
 
 from padaudit.compare.around_onnx import POINTWISE
+from padaudit.formats.onnx.edit import GraphEditor
 from padaudit.ir.graph import Graph
 from padaudit.ir.op import Op
 
@@ -13,22 +15,39 @@ _FOLLOWED: Final = POINTWISE | {"Pad", "Slice", "Squeeze", "Transpose", "Unsquee
 _MAX_CHAIN: Final = 16
 
 
-def is_rescaled(graph: Graph, op: Op) -> bool:
-    """Tell whether what an operator gives is scaled by factors that differ from place to place.
+def rescaling(graph: Graph, op: Op) -> tuple[Op, ...]:
+    """Return the way to what scales an operator's result by factors that differ by place.
 
     A mean that counts what is padded, divided by the mean of ones, counts it no more.
+
+    Returns
+    -------
+    tuple of Op
+        From the operator itself to the one that scales; empty where there is none.
     """
-    for _ in range(_MAX_CHAIN):
-        uses = list(graph.uses(op))
+    path = [op]
+    while len(path) <= _MAX_CHAIN:
+        uses = list(graph.uses(path[-1]))
         if len(uses) != 1:
-            return False
+            return ()
         user, _, slot = uses[0]
+        path.append(user)
         if user.op_type in _RESCALING and not user.domain:
-            return _varies(graph, user.inputs[1 - slot])
+            scaled = slot == 0 or user.op_type == "Mul"
+            return tuple(path) if scaled and _varies(graph, user.inputs[1 - slot]) else ()
         if user.op_type not in _FOLLOWED or user.domain:
-            return False
-        op = user
-    return False
+            return ()
+    return ()
+
+
+def take_out_rescaling(
+    editor: GraphEditor, graph: Graph, op: Op, removed: Collection[Op] = ()
+) -> None:
+    """Take out what scales an operator's result; ``removed`` stands on the way no more."""
+    *path, scaling = rescaling(graph, op)
+    last = next(item for item in reversed(path) if item not in removed)
+    editor.node(last.origin).output[0] = scaling.outputs[0]
+    editor.remove(scaling.origin)
 
 
 def _varies(graph: Graph, factors: str) -> bool:

@@ -69,6 +69,7 @@ def needed(found: Found, made_up_for: Callable[[PaddingDifference], bool], attem
     search = _Search(attempt(found), attempt, made_up_for)
     doubtful = [item for item in search.items if is_doubtful(item)]
     if doubtful:
+        search.consider(tuple(_whole(item, made_up_for) for item in found))
         search.consider(tuple(item for item in found if item.certain or item not in doubtful))
         search.climb(doubtful)
     nearest = search.best
@@ -80,6 +81,13 @@ def needed(found: Found, made_up_for: Callable[[PaddingDifference], bool], attem
     return search.best if search.best.gap.equal else _with_windows(nearest, found)
 
 
+def _whole(
+    item: PaddingDifference, made_up_for: Callable[[PaddingDifference], bool]
+) -> PaddingDifference:
+    """Return a difference, without the ratio that makes up for a divisor."""
+    return item.without_ratio() if item.divisor and made_up_for(item) else item
+
+
 def _with_windows(trial: Trial, found: Found) -> Trial:
     """Return a trial that leaves a difference with all windows that stand elsewhere.
 
@@ -87,7 +95,7 @@ def _with_windows(trial: Trial, found: Found) -> Trial:
     """
     kept = {_key(item): item for item in trial.found}
     left = {
-        _key(item): replace(item, divisor=False, note="")
+        _key(item): item.windows_alone()
         for item in found
         if item.certain and _key(item) not in kept
     }
@@ -123,10 +131,12 @@ class _Search:
             moved = sum(map(self._move, items)) > 0
 
     def _move(self, item: PaddingDifference) -> bool:
-        """Try the other forms of one difference: left out, whole, its windows alone."""
-        forms = [None, item, *([replace(item, divisor=False, note="")] if item.divisor else [])]
-        if not item.certain:
-            forms = forms[:2]
+        """Try the other forms of one difference: left out, whole, its windows alone, no ratio."""
+        forms = [None, item]
+        if item.divisor and item.certain:
+            forms.append(item.windows_alone())
+        if item.divisor and self.made_up_for(item):
+            forms.append(item.without_ratio())
         return sum(self.consider(self._with(item, form)) for form in forms) > 0
 
     def _with(self, item: PaddingDifference, form: PaddingDifference | None) -> Found:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from padaudit.compare.align import align
 from padaudit.compare.differences import PaddingDifference, differences, possible_differences
-from padaudit.compare.making_up import is_rescaled
+from padaudit.compare.making_up import rescaling
 from padaudit.compare.needed import Trial, is_doubtful, needed
 from padaudit.compare.pair import load_pair, settled
 from padaudit.compare.result import Comparison, Sameness
 from padaudit.compare.runs import random_side, run_pair
 from padaudit.compare.trials import Trials
-from padaudit.compare.unit import Unit
 from padaudit.compare.units import units_of
 from padaudit.compare.unlike import pair_unlike
 from padaudit.compare.verdict import judged, not_run, proven, unneeded
@@ -115,11 +113,13 @@ def _tried(draft: Comparison, trials: Trials, fix: Path | None) -> Comparison:
 
     def made_up_for(item: PaddingDifference) -> bool:
         op = item.port.site.op
-        return is_doubtful(item) and (not item.divisor or is_rescaled(holders[id(op)], op))
+        rescaled = item.divisor and bool(rescaling(holders[id(op)], op))
+        return is_doubtful(item) and (rescaled or not item.divisor)
 
     trial = needed(draft.differences, made_up_for, trials.attempt)
     draft = _located(draft, trials, trial)
-    dropped = [item for item in draft.differences if item.port not in _ports(trial.found)]
+    kept = {item.port for item in trial.found}
+    dropped = [item for item in draft.differences if item.port not in kept]
     done = judged(
         replace(
             draft,
@@ -127,7 +127,7 @@ def _tried(draft: Comparison, trials: Trials, fix: Path | None) -> Comparison:
             differences=trial.found,
             after=trial.gap if trial.found else None,
             unfixed=trial.unfixed,
-            notes=(*draft.notes, *unneeded(dropped)),
+            notes=(*draft.notes, *unneeded(() if trial.gap.equal else dropped)),
         ),
         trial.effect,
     )
@@ -135,10 +135,6 @@ def _tried(draft: Comparison, trials: Trials, fix: Path | None) -> Comparison:
         return done
     trials.publish(trial, fix)
     return replace(done, fixed=fix)
-
-
-def _ports(found: Sequence[PaddingDifference]) -> set[Unit]:
-    return {item.port for item in found}
 
 
 def _check_fix(model: Loaded, original: Path, port: Path, fix: Path | None) -> None:

@@ -76,9 +76,10 @@ def differing_feed(runs: Runs, port: Ran) -> FeedPair | None:
     """Return the first inputs on which a form of the port differs, for either model."""
     if runs.original.outputs is None or port.outputs is None:
         return None
-    results = zip(runs.feeds, runs.original.outputs, port.outputs, strict=True)
-    for feed, ours, theirs in results:
-        if not gap([ours], [theirs]).equal:
+    bounds = runs.rounding.bounds or [()] * len(runs.feeds)
+    results = zip(runs.feeds, runs.original.outputs, port.outputs, bounds, strict=True)
+    for feed, ours, theirs, noise in results:
+        if not gap([ours], [theirs], [noise] if noise else ()).equal:
             return feed, as_port(runs.way, feed)
     return None
 
