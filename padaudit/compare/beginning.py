@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -226,13 +226,15 @@ class _Search:
     def _only_one_has(self, pairs: Sequence[UnitPair], ends: Sequence[Sequence[str]]) -> str:
         """Return what only one of the models has from operators to tensors, in brackets."""
         ours, theirs = (
-            _kinds_between(
-                item.model.graph, [item.sites[pair[place].id].op for pair in pairs], names
+            list(_between(graph, [sites[pair[place].id].op for pair in pairs], ends[place]))
+            for place, (graph, sites) in enumerate(
+                (item.model.graph, item.sites) for item in self.inside
             )
-            for place, (item, names) in enumerate(zip(self.inside, ends, strict=True))
         )
-        sides = (("original", ours - theirs), ("port", theirs - ours))
+        kinds = [Counter(op.op_type for op in side) for side in (ours, theirs)]
+        sides = (("original", kinds[0] - kinds[1]), ("port", kinds[1] - kinds[0]))
         told = [f"only the {side} has {', '.join(sorted(left))}" for side, left in sides if left]
+        told = told or list(_attributes_apart(ours, theirs))
         return f" ({'; '.join(told)})" if told else ""
 
 
@@ -242,15 +244,31 @@ def _named(pairs: Sequence[UnitPair], found: DifferingSite) -> UnitPair | None:
     return next((pair for pair in pairs if (pair[0].id, pair[1].id) == ids), None)
 
 
-def _kinds_between(graph: Graph, starts: Sequence[Op], ends: Sequence[str]) -> Counter[str]:
-    """Return what stands between operators and tensors, Pads and what moves axes aside."""
-    kinds: Counter[str] = Counter()
+def _between(graph: Graph, starts: Sequence[Op], ends: Sequence[str]) -> Iterator[Op]:
+    """Yield what stands between operators and tensors, Pads and what moves axes aside."""
     seen = {op.name for op in starts}
     left = list(ends)
     while left:
         op = graph.producer(left.pop())
         if op is not None and op.name not in seen:
             seen.add(op.name)
-            kinds[op.op_type] += op.op_type not in _UNTOLD
             left += op.inputs
-    return kinds
+            if op.op_type not in _UNTOLD:
+                yield op
+
+
+def _attributes_apart(ours: Sequence[Op], theirs: Sequence[Op]) -> Iterator[str]:
+    """Yield which attributes differ of operators that are the only ones of their kind."""
+    for op in ours:
+        alike = [[o for o in side if o.op_type == op.op_type] for side in (ours, theirs)]
+        if not len(alike[0]) == len(alike[1]) == 1:
+            continue
+        a, b = op.attributes, alike[1][0].attributes
+        for name in sorted(a.keys() | b.keys()):
+            if a.get(name) != b.get(name):
+                right, wrong = (_told(side.get(name, "unset")) for side in (a, b))
+                yield f"{op.op_type} has {name} {right} in the original, {wrong} in the port"
+
+
+def _told(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

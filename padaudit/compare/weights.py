@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from padaudit.compare.unit import Unit
 
-_ROUNDED: Final = 1e-3
-"""Which part of a row's largest weight half precision may round away."""
+_ROUNDED: Final = 1e-5
+_HALF: Final = 1e-3
+"""Which part of a row's largest weight may be rounded away, in general and in half precision."""
+_TINY: Final = 1e-300
 
 
 def weight_difference(ours: Unit, theirs: Unit) -> str | None:
@@ -23,23 +26,43 @@ def weight_difference(ours: Unit, theirs: Unit) -> str | None:
     str or None
         One clause; None if the weights of either are not known.
     """
-    if ours.kernel is None or theirs.kernel is None:
+    a, b = _stored(ours), _stored(theirs)
+    if a is None or b is None:
         return None
-    if ours.lengths is None or theirs.lengths is None:
-        return None
-    if ours.kernel.shape != theirs.kernel.shape:
+    if a.shape != b.shape:
         return "its weights are of another shape"
-    signs = np.where((ours.kernel * theirs.kernel).sum(axis=1, keepdims=True) < 0, -1.0, 1.0)
-    apart = np.abs(ours.kernel - signs * theirs.kernel)
-    largest = np.abs(ours.kernel).max(axis=1, keepdims=True)
-    unlike = (apart > _ROUNDED * largest).any(axis=1)
-    if unlike.any():
-        found = (apart * ours.lengths[:, np.newaxis]).max(axis=1)
-        channel = int(np.where(unlike, found, -1.0).argmax())
-        count = f"{np.count_nonzero(unlike)} of {len(unlike)} channels"
-        return f"its weights differ in {count}, most in channel {channel} (by {found[channel]:.3g})"
-    factors = signs[:, 0] * theirs.lengths / ours.lengths
-    factor = float(factors.mean())
-    if np.ptp(factors) > _ROUNDED * abs(factor) or abs(factor - 1) <= _ROUNDED:
+    rounded = _HALF if _in_half(a) or _in_half(b) else _ROUNDED
+    factors = (a * b).sum(axis=1) / np.maximum((a * a).sum(axis=1), _TINY)
+    apart = np.abs(b - factors[:, np.newaxis] * a)
+    unlike = (apart > rounded * np.abs(b).max(axis=1, keepdims=True)).any(axis=1)
+    if not unlike.any():
+        return _scaled(factors[a.any(axis=1)], rounded)
+    if np.allclose(factors[~unlike], 1.0, rtol=rounded, atol=0.0):
+        apart = np.abs(b - a)
+    largest = np.where(unlike, apart.max(axis=1), -1.0)
+    channel = int(largest.argmax())
+    count = f"{np.count_nonzero(unlike)} of {len(unlike)} channels"
+    return f"its weights differ in {count}, most in channel {channel} (by {largest[channel]:.3g})"
+
+
+def _scaled(factors: NDArray[Any], rounded: float) -> str:
+    """Return by which factor all weights differ; empty if by none, or by one per channel."""
+    factor = float(factors.mean()) if len(factors) else 1.0
+    if np.abs(factors - factor).max(initial=0.0) > rounded * abs(factor):
         return ""
-    return f"its weights are the original's times {factor:.4g}"
+    return (
+        "" if abs(factor - 1) <= rounded else f"its weights are the original's times {factor:.6g}"
+    )
+
+
+def _stored(unit: Unit) -> NDArray[Any] | None:
+    """Return weights as the file has them, one row per output channel."""
+    if unit.kernel is None or unit.lengths is None:
+        return None
+    return np.asarray(unit.kernel * unit.lengths[:, np.newaxis])
+
+
+def _in_half(values: NDArray[Any]) -> bool:
+    """Tell whether weights are stored in half precision, or were."""
+    with np.errstate(over="ignore"):
+        return bool(np.allclose(values, values.astype(np.float16), rtol=1e-9, atol=0.0))

@@ -55,7 +55,9 @@ def network(prefix: str = "", folded: bool = False, **changes: Any) -> ModelProt
             nodes.append(norm)
         nodes.append(helper.make_node(kind, [f"n{place}"], [f"a{place}"]))
         source, channels = f"a{place}", 4
-    nodes.append(helper.make_node("GlobalAveragePool", [source], ["y"], "mean"))
+    alpha = changes.get("alpha", 0.02)
+    nodes.append(helper.make_node("HardSigmoid", [source], ["last"], alpha=alpha, beta=0.0))
+    nodes.append(helper.make_node("GlobalAveragePool", ["last"], ["y"], "mean"))
     held = [
         numpy_helper.from_array(np.asarray(values, np.float32), name)
         for name, values in tensors.items()
@@ -95,6 +97,12 @@ CASES: dict[str, tuple[dict[str, Any], str, Cause, str]] = {
         Cause.AFTER,
         "only the original has Relu; only the port has Elu",
     ),
+    "an attribute": (
+        {"alpha": 0.03},
+        "conv2",
+        Cause.AFTER,
+        "HardSigmoid has alpha 0.02",
+    ),
 }
 
 
@@ -108,7 +116,7 @@ def begins(folder: Path, models: Sequence[ModelProto]) -> FirstDifference | None
     return beginning(pairs, (first, second), (feed, feed), folder, Limits())
 
 
-SLOW = ("all weights", "a bias", "the last activation")
+SLOW = ("all weights", "a bias", "the last activation", "an attribute")
 
 
 @pytest.mark.parametrize(
