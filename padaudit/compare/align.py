@@ -18,7 +18,7 @@ any: they may be many, where towers share their weights.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -74,6 +74,23 @@ def align(
         tuple(unit for unit in original if unit.position not in matches),
         tuple(unit for unit in port if unit.position not in taken),
     )
+
+
+def readers(original: Sequence[Unit], port: Sequence[Unit]) -> Counter[tuple[str, str]]:
+    """Return how many pairs of operators read either input of two, by the inputs' names.
+
+    Pairs count that weights or surroundings tell, whatever inputs are called.
+    """
+    search = _Search(original, port, None)
+    search.by_weights()
+    search.find_copies()
+    search.settle()
+    found: Counter[tuple[str, str]] = Counter()
+    for a, b in search.matches.items():
+        names = original[a].reads, port[b].reads
+        if len(names[0]) == len(names[1]) == 1:
+            found[min(names[0]).split(":")[0], min(names[1]).split(":")[0]] += 1
+    return found
 
 
 def compatible(a: Unit, b: Unit) -> bool:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from padaudit.compare.engine import specs_of
-from padaudit.compare.feeds import Link, as_port, feeds, links
+from padaudit.compare.feeds import Link, as_port, feeds, links, other_links
 from padaudit.compare.seen import Seen, observe, unsettled
 from padaudit.formats.shape_options import InputShapes
 from padaudit.rewriting.run import Loaded, load, loaded
@@ -50,6 +51,33 @@ def load_pair(original: Path, port: Path, input_shapes: InputShapes) -> Pair:
     if any(_sizes(spec.shape) != moved[spec.name] for spec in specs[1]):
         theirs = load(port, InputShapes(moved))
     return Pair(ours, theirs, ways)
+
+
+def relinked(pair: Pair, readers: Counter[tuple[str, str]]) -> Pair:
+    """Return a pair whose inputs belong together by what reads them, if names do not tell.
+
+    Parameters
+    ----------
+    pair : Pair
+        Both models; inputs of other names were paired by their places.
+    readers : Counter
+        How many operators that are one and the same read an input of the original and one of
+        the port, by the names of these two.
+    """
+    way = pair.ways[0]
+    if len(pair.ways) > 1:
+        return pair
+    sizes = [link.narrowed().shape for link in way]
+    others = (item for item in other_links(way) if [i.narrowed().shape for i in item] == sizes)
+    best = max(
+        (way, *others),
+        key=lambda item: sum(readers[link.ours.name, link.theirs.name] for link in item),
+    )
+    if best is way:
+        return pair
+    told = ", ".join(f"'{link.theirs.name}' is '{link.ours.name}'" for link in best)
+    note = f"the port's inputs were told by what reads them: {told}"
+    return replace(pair, ways=[best], note="; ".join(filter(None, (pair.note, note))))
 
 
 def settled(pair: Pair, scratch: Path, timeout: float) -> tuple[Pair, tuple[Seen, Seen]]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from padaudit.compare.align import align
+from padaudit.compare.align import align, readers
 from padaudit.compare.differences import PaddingDifference, differences, possible_differences
 from padaudit.compare.making_up import rescaling
 from padaudit.compare.needed import Trial, is_doubtful, needed
-from padaudit.compare.pair import load_pair, settled
+from padaudit.compare.pair import load_pair, relinked, settled
 from padaudit.compare.result import Comparison, Sameness
 from padaudit.compare.runs import random_side, run_pair
 from padaudit.compare.trials import Trials
@@ -69,6 +69,8 @@ def _compared(
     with scratch_folder() as scratch:
         pair, seen = settled(pair, scratch, timeout)
         units = units_of(pair.original, seen[0].values), units_of(pair.port, seen[1].values)
+        if len(pair.ways[0]) > 1:
+            pair = relinked(pair, readers(*units))
         inputs = {link.ours.name: link.theirs.name for link in pair.ways[0]}
         alignment, windows = pair_unlike(align(*units, inputs))
         found = differences(alignment)

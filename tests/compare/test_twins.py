@@ -20,6 +20,7 @@ from onnx_models import weights
 
 from padaudit.compare.align import Alignment, align
 from padaudit.compare.differences import differences
+from padaudit.compare.result import Sameness
 from padaudit.compare.run import compare_files
 from padaudit.compare.units import units_of
 from padaudit.formats.shape_options import InputShapes
@@ -156,3 +157,31 @@ def test_a_wrong_tower_is_corrected(tmp_path: Path) -> None:
     result = compare_files(original, port, InputShapes())
     assert [item.original.id for item in result.differences] == ["z1"]
     assert result.after is not None and result.after.max_abs == 0
+
+
+def test_inputs_of_other_names_are_told_by_what_reads_them(tmp_path: Path) -> None:
+    """The port lists its inputs, of one shape, in another order."""
+
+    def difference_of(first: str, second: str, order: Sequence[int]) -> ModelProto:
+        names = (first, second)
+        nodes = [
+            helper.make_node("Conv", [names[side], f"w{side}"], [f"c{side}"], pads=[side, 0, 1, 2])
+            for side in order
+        ]
+        nodes += [
+            helper.make_node("GlobalAveragePool", [f"c{side}"], [f"m{side}"]) for side in order
+        ]
+        nodes.append(helper.make_node("Sub", ["m0", "m1"], ["y"]))
+        inputs = [helper.make_tensor_value_info(names[side], 1, SIZES["x"]) for side in order]
+        kernels = [weights((4, CHANNELS, 3, 3), f"w{side}", seed=side) for side in (0, 1)]
+        result = helper.make_tensor_value_info("y", 1, None)
+        graph = helper.make_graph(nodes, "difference", inputs, [result], kernels)
+        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+    paths = tmp_path / "original.onnx", tmp_path / "port.onnx"
+    original, port = difference_of("left", "right", (0, 1)), difference_of("p", "q", (1, 0))
+    for path, proto in zip(paths, (original, port), strict=True):
+        path.write_bytes(proto.SerializeToString())
+    result = compare_files(*paths, InputShapes())
+    assert result.status is Sameness.SAME
+    assert "'p' is 'left', 'q' is 'right'" in result.notes[0]
