@@ -147,14 +147,14 @@ class _Search:
         differs = f"what '{pair[1].id}' reads "
         scaling = reads.site.scaling
         differs += f"is the original's {scaling}" if scaling else "differs"
-        if not upstream:
-            note = f"{differs}: look at what is in front of it (preprocessing)"
-            return FirstDifference(pair[0].id, pair[1].id, Cause.INPUT, note)
-        names = ", ".join(f"'{unit.id}'" for _, unit in upstream)
-        note = f"{differs}, and what {names} gave agrees: look at what is in between"
         ends = [
             item.sites[unit.id].op.inputs[:1] for item, unit in zip(self.inside, pair, strict=True)
         ]
+        if not upstream:
+            note = f"{differs}: look at the preprocessing{self._only_one_has([], ends)}"
+            return FirstDifference(pair[0].id, pair[1].id, Cause.INPUT, note)
+        names = ", ".join(f"'{unit.id}'" for _, unit in upstream)
+        note = f"{differs}, and what {names} gave agrees: look at what is in between"
         note += self._only_one_has(upstream, ends)
         return FirstDifference(pair[0].id, pair[1].id, Cause.BETWEEN, note, ids)
 
