@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def run_here(
@@ -18,17 +15,12 @@ def run_here(
     *arguments: str | Path,
     cwd: Path,
 ) -> subprocess.CompletedProcess[str]:
-    """Run ``padaudit`` in a folder; what it does on signals is undone afterwards."""
+    """Run ``padaudit`` in a folder."""
     from padaudit.cli.app import main
 
-    handlers = [signal.getsignal(number) for number in SIGNALS]
     monkeypatch.chdir(cwd)
     monkeypatch.setattr(sys, "argv", ["padaudit", *map(str, arguments)])
-    try:
-        with pytest.raises(SystemExit) as exited:
-            main()
-    finally:
-        for number, handler in zip(SIGNALS, handlers, strict=True):
-            signal.signal(number, handler)
+    with pytest.raises(SystemExit) as exited:
+        main()
     output = captured.readouterr()
     return subprocess.CompletedProcess([], int(exited.value.code or 0), *output)
