@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 
-def run_here(
+def run_command(
     monkeypatch: pytest.MonkeyPatch,
     captured: pytest.CaptureFixture[str],
     *arguments: str | Path,

@@ -21,7 +21,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from command_line import run_here
+from command_line import run_command
 from onnx_models import conv_model, model, weights
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
@@ -50,7 +50,7 @@ def run(
 def here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
     """Return a function that runs the command line in this process, which is faster."""
 
-    return partial(run_here, monkeypatch, capsys)
+    return partial(run_command, monkeypatch, capsys)
 
 
 def write_model(path: Path, width: int | str = 14, **attributes: Any) -> Path:

@@ -13,7 +13,7 @@ import pytest
 from onnx import ModelProto, helper, numpy_helper
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from command_line import run_here
+from command_line import run_command
 from onnx_models import attribute, conv_model, model, weights
 
 
@@ -24,7 +24,7 @@ def here(
     """Return a function that runs the command in this process: (exit code, stdout, stderr)."""
 
     def compare(*arguments: str) -> tuple[int, str, str]:
-        done = run_here(monkeypatch, capsys, "compare", *arguments, cwd=tmp_path)
+        done = run_command(monkeypatch, capsys, "compare", *arguments, cwd=tmp_path)
         return done.returncode, done.stdout, done.stderr
 
     return compare

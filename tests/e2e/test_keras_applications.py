@@ -23,20 +23,15 @@ from keras_truth import padded_layers  # noqa: E402
 FAST = ("MobileNetV2", "EfficientNetV2B0", "Xception")
 
 
-def architectures() -> list[str]:
+def architectures() -> list[Any]:
     """Return the name of every model builder of keras.applications."""
     found = vars(keras.applications)
-    return [name for name in sorted(found) if inspect.isfunction(found[name])]
+    names = [name for name in sorted(found) if inspect.isfunction(found[name])]
+    return [pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in names]
 
 
-@pytest.mark.parametrize("name", FAST)
-def test_sites_sizes_and_amounts_are_kerass(name: str, tmp_path: Path) -> None:
-    audit_both_formats(name, tmp_path)
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize("name", architectures())
-def test_every_architecture(name: str, tmp_path: Path) -> None:
+def test_sites_sizes_and_amounts_are_kerass(name: str, tmp_path: Path) -> None:
     audit_both_formats(name, tmp_path)
 
 

@@ -20,7 +20,7 @@ keras = pytest.importorskip("keras", reason="keras builds and judges these model
 pytest.importorskip("tf2onnx", reason="tf2onnx translates these models")
 onnx = pytest.importorskip("onnx")
 
-ARCHITECTURES = ("MobileNetV2", "EfficientNetB0", "Xception", "NASNetMobile")
+LARGE = ("EfficientNetB0", "Xception", "NASNetMobile")
 
 
 def one_dimensional() -> Any:
@@ -83,16 +83,12 @@ def build(name: str) -> Any:
     return model
 
 
-@pytest.mark.parametrize("name", ["1-D", "3-D", "MobileNetV2"])
+@pytest.mark.parametrize(
+    "name",
+    ["1-D", "3-D", "MobileNetV2", *(pytest.param(name, marks=pytest.mark.slow) for name in LARGE)],
+)
 @pytest.mark.parametrize("suffix", [".h5", ".keras"])
 def test_keras_output_is_bit_identical(name: str, suffix: str, tmp_path: Path) -> None:
-    keras_output(build(name), tmp_path / f"model{suffix}")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ARCHITECTURES)
-@pytest.mark.parametrize("suffix", [".h5", ".keras"])
-def test_keras_output_of_architectures(name: str, suffix: str, tmp_path: Path) -> None:
     keras_output(build(name), tmp_path / f"model{suffix}")
 
 
@@ -105,7 +101,7 @@ def test_onnx_output(name: str, style: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("name", ["MobileNetV2", *LARGE])
 def test_onnx_output_of_architectures(name: str, tmp_path: Path) -> None:
     onnx_output(build(name), tmp_path / "model.h5", "pad")
 

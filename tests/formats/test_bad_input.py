@@ -27,7 +27,7 @@ from padaudit import api
 from padaudit.errors import PadauditError
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from command_line import run_here
+from command_line import run_command
 from onnx_models import conv_model, model, weights
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
@@ -272,7 +272,7 @@ def assert_refused(done: subprocess.CompletedProcess[str], *says: str) -> None:
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Any:
     """Return a function that runs the command line in this process, which is faster."""
-    return partial(run_here, monkeypatch, capfd)
+    return partial(run_command, monkeypatch, capfd)
 
 
 @pytest.mark.parametrize("case", BAD)
