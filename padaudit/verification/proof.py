@@ -109,11 +109,19 @@ def prove_definition(model: Loaded, rewritten: Loaded, plan: Plan) -> Verificati
     detail = "the written file read again: every rewritten site explicit, every size as before"
     if model.document.format == "onnx":
         stray = stray_change(model.graph, rewritten.graph, plan)
-        if stray is not None:
-            return Verification(Status.DIFFERENT, (), None, f"in the written file {stray}")
-        detail += ", nothing else changed"
+    else:
+        stray = _stray_in_keras(model, rewritten, plan)
+    if stray is not None:
+        return Verification(Status.DIFFERENT, (), None, f"in the written file {stray}")
+    detail += ", nothing else changed"
     evidence = Evidence("definition", "padaudit", counts={"sites": len(model.sites)}, detail=detail)
     return Verification(Status.EQUIVALENT, (evidence,))
+
+
+def _stray_in_keras(model: Loaded, rewritten: Loaded, plan: Plan) -> str | None:
+    from padaudit.verification.untouched_keras import stray_keras_change
+
+    return stray_keras_change(model, rewritten, plan)
 
 
 def _altered(edit: Edit, after: Op) -> bool:
