@@ -64,7 +64,7 @@ def verify(a: Path, b: Path | None, **options: Any) -> int:
         _refuse(options, "--backends", "evidence", "provider")
         return show_backends(a, b, options)
     if options["what_if"] is not None:
-        _refuse(options, "--what-if", "evidence", "rtol", "atol")
+        _refuse(options, "--what-if", "rtol", "atol")
         return show_what_if(a, b, options)
     if options["site"] is not None:
         raise UsageError("--site goes with --what-if")

@@ -40,6 +40,11 @@ def show_what_if(model: Path, other: Path | None, options: dict[str, Any]) -> in
 
     if other is not None:
         raise UsageError("--what-if takes one model")
+    evidence: Path | None = options["evidence"]
+    if evidence is not None:
+        from padaudit.report.audit_trail import check_evidence_path
+
+        check_evidence_path(evidence, [model], options["inputs"])
     with progress(f"Running {model} with other padding"):
         result = what_if(
             model,
@@ -50,6 +55,12 @@ def show_what_if(model: Path, other: Path | None, options: dict[str, Any]) -> in
             limits=Limits(options["timeout"], options["memory_limit"]),
             provider=options["provider"],
         )
+    if evidence is not None:
+        from padaudit.report.audit_trail import model_file, what_if_evidence, write_evidence
+
+        asked = {key: options[key] for key in _RECORDED}
+        trail = what_if_evidence(model_file(model), result, asked, options["inputs"])
+        write_evidence(evidence, trail)
     if options["output_format"] == "json":
         from padaudit.report.jsonable import dumps
         from padaudit.report.what_if import what_if_json
@@ -60,3 +71,7 @@ def show_what_if(model: Path, other: Path | None, options: dict[str, Any]) -> in
 
         show(what_if_lines(result))
     return 0
+
+
+_RECORDED: Final = ("what_if", "site", "input_shape", "timeout", "memory_limit", "provider")
+"""The options that an audit trail tells."""

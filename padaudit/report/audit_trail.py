@@ -15,12 +15,14 @@ from padaudit.errors import InputError, UsageError
 from padaudit.formats.atomic import is_one_of, staged
 from padaudit.formats.detect import read_document
 from padaudit.report.jsonable import dumps, error_map_json, rewrite_json, verification_json
+from padaudit.report.what_if import what_if_json
 from padaudit.verification.evidence import Verification
 from padaudit.verification.inputs import DESCRIPTIONS
 from padaudit.verification.model_level import KINDS, SEED
 
 if TYPE_CHECKING:
     from padaudit.rewriting.run import RewriteResult
+    from padaudit.verification.what_if import WhatIf
 
 EVIDENCE_SCHEMA: Final = "padaudit.evidence/1"
 _PACKAGES: Final = ("numpy", "onnx", "onnxruntime", "h5py")
@@ -89,6 +91,30 @@ def rewrite_evidence(
     return {**trail, **{key: told[key] for key in ("written", "rewritten", "kept")}}
 
 
+def what_if_evidence(
+    model: ModelFile, result: WhatIf, options: Mapping[str, Any], inputs: Path | None = None
+) -> dict[str, Any]:
+    """Return the evidence of a measurement of other padding: what was run, and all figures.
+
+    Parameters
+    ----------
+    model : Mapping
+        The model.
+    result : WhatIf
+        What was measured.
+    options : Mapping
+        What was asked for.
+    inputs : Path, optional
+        The user's own inputs, on which it was measured.
+    """
+    kinds = () if inputs else ("random", "border")
+    base = _base("verify --what-if", {"a": model}, options, inputs, kinds)
+    told = what_if_json(result)
+    given = {**base["inputs"], "origin": told["inputs"]}
+    own = {key: told[key] for key in told if key not in ("schema", "version", "a")}
+    return {**base, **own, "inputs": given}
+
+
 def model_file(path: Path) -> ModelFile:
     """Return the hash of a model and of the files that hold its data.
 
@@ -135,12 +161,24 @@ def _trail(
     options: Mapping[str, Any],
     inputs: Path | None,
 ) -> dict[str, Any]:
-    made_up = inputs is None or command == "rewrite"
-    formats = {entry["format"] for entry in files.values() if entry}
-    names = _PACKAGES if formats == {"onnx"} else (*_PACKAGES, *_KERAS_PACKAGES)
+    kinds = KINDS if inputs is None or command == "rewrite" else ()
     verdict = verification_json(verification)
     for told, item in zip(verdict["evidence"], verification.evidence, strict=True):
         told["setup"] = dict(item.setup)
+    told_of = {**verdict, "error_map": error_map_json(verification.error_map)}
+    return {**_base(command, files, options, inputs, kinds), "verification": told_of}
+
+
+def _base(
+    command: str,
+    files: Mapping[str, ModelFile | None],
+    options: Mapping[str, Any],
+    inputs: Path | None,
+    kinds: Sequence[str],
+) -> dict[str, Any]:
+    """Return what every trail holds: what was asked for, of which files, and what ran it."""
+    formats = {entry["format"] for entry in files.values() if entry}
+    names = _PACKAGES if formats == {"onnx"} else (*_PACKAGES, *_KERAS_PACKAGES)
     return {
         "schema": EVIDENCE_SCHEMA,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -157,10 +195,9 @@ def _trail(
         },
         "inputs": {
             "seed": SEED,
-            "kinds": {kind: DESCRIPTIONS[kind] for kind in KINDS} if made_up else {},
+            "kinds": {kind: DESCRIPTIONS[kind] for kind in kinds},
             "file": _file(inputs) if inputs else None,
         },
-        "verification": {**verdict, "error_map": error_map_json(verification.error_map)},
     }
 
 

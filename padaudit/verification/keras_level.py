@@ -320,7 +320,7 @@ def compare_sources(
         total.max_ulp,
         {"inputs": len(original.outputs), "outputs": len(original.outputs[0])},
         f"the original in {original.runtime} against the rewritten model in {runtime}, {tolerance}",
-        setup_of(feeds, tolerance),
+        setup_of(feeds, tolerance, "onnxruntime" in runtime),
     )
     if total.equal:
         missed = doubts(original.outputs, tolerance)

@@ -312,7 +312,9 @@ def _each(
     }
 
 
-def setup_of(feeds: Sequence[Feed], tolerance: Tolerance) -> dict[str, Any]:
+def setup_of(
+    feeds: Sequence[Feed], tolerance: Tolerance, in_onnxruntime: bool = True
+) -> dict[str, Any]:
     """Return what an audit trail has to know of a run: the inputs' shapes, the tolerance."""
     shapes: list[dict[str, list[Any]]] = []
     for feed in feeds:
@@ -320,7 +322,7 @@ def setup_of(feeds: Sequence[Feed], tolerance: Tolerance) -> dict[str, Any]:
         if shape not in shapes:
             shapes.append(shape)
     bounds = {"rtol": tolerance.rtol, "atol": tolerance.atol, "of_magnitude": tolerance.scaled}
-    how = {"graph_optimizations": False, "provider": in_use()}
+    how = {"graph_optimizations": False, "provider": in_use()} if in_onnxruntime else {}
     return {"input_shapes": shapes, "tolerance": bounds, **how}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 from padaudit.compare.engine import run_model, specs_of
 from padaudit.compare.feeds import Link, as_port, links, other_links
@@ -160,6 +161,11 @@ def _tries(way: Sequence[Link], inputs: Path | None) -> list[list[Feed]]:
 
 def _branches(model: Loaded) -> bool:
     return model.document.format == "onnx" and bool(bodies_of(model.graph))
+
+
+_OWN_ONLY: Final = (
+    "made-up inputs (random, border impulses, constant): only the given ones were run"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -371,7 +377,8 @@ class _Comparison:
         return f"{self.models[side].document.path} could not be run: {error}"
 
     def _notes(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(form.note for form in self.forms if form.note))
+        notes = [form.note for form in self.forms if form.note]
+        return tuple(dict.fromkeys((*notes, *([] if self.steer else [_OWN_ONLY]))))
 
     def _unverified(self, reason: str) -> Verification:
         return Verification(Status.UNVERIFIED, (), None, reason, self._notes())
@@ -393,5 +400,5 @@ class _Comparison:
             total.max_ulp,
             counts,
             f"both models whole{how}{layout}, {self.tolerance}",
-            setup_of(feeds, self.tolerance),
+            setup_of(feeds, self.tolerance, in_onnx),
         )

@@ -118,7 +118,20 @@ def prove_sites(
     jobs = [job for trial in trials.values() for job in (trial.rewritten, trial.original) if job]
     # Whole numbers are exact there; another provider may round them to fewer bits.
     outcomes = iter(run(jobs, timeout=timeout, memory_mb=memory_mb, provider=CPU))
-    return _judge(list(trials.values()), outcomes, len(pairs))
+    return _widened(_judge(list(trials.values()), outcomes, len(pairs)), pairs)
+
+
+def _widened(verdict: Verification, pairs: Sequence[SitePair]) -> Verification:
+    """Say of which types the operators are that run in float32 here."""
+    types = sorted({pair.before.dtype or "" for pair in pairs} & _OTHER_FLOATS)
+    if not types:
+        return verdict
+    said = f", {' and '.join(types)} as float32"
+    evidence = (replace(item, detail=item.detail + said) for item in verdict.evidence)
+    return replace(verdict, evidence=tuple(evidence))
+
+
+_OTHER_FLOATS: Final = frozenset({"float16", "bfloat16", "float64"})
 
 
 def _judge(trials: Sequence[_Trial], outcomes: Iterator[RunOutcome], sites: int) -> Verification:

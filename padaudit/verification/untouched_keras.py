@@ -75,7 +75,7 @@ def _config(before: Record, after: Record, at: Place, planned: frozenset[Place])
         elif at in planned and key == padding_key(old):
             if new.get(key) != "valid":
                 yield f"'{name}' has another {key} than 'valid'"
-        elif at in planned and key in _INPUT_SHAPES and key not in new:
+        elif key in _INPUT_SHAPES and key not in new:
             continue
         elif _text(key, old) != _text(key, new):
             yield f"'{name}' has another {key}"

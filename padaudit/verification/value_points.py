@@ -29,7 +29,8 @@ _MAX_CHAIN: Final = 16
 _BIAS_SLOT: Final = 2
 _BIASED: Final = frozenset({Family.CONV, Family.TRANSPOSED_CONV})
 _BIAS: Final = "bias"
-_PER_CHANNEL: Final = frozenset({_BIAS, "BatchNormalization"})
+_NORMALIZED: Final = "BatchNormalization"
+_PER_CHANNEL: Final = frozenset({_BIAS, _NORMALIZED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +125,11 @@ def meeting(
     scaled : bool
         Whether a factor and an offset per channel make no difference.
     """
+    if not scaled and _normalized(ours) != _normalized(theirs):
+        # One of them may have folded it: what stands in front of it is nothing to compare.
+        behind = settled(ours, theirs)
+        if behind:
+            return behind
     for mine in ours:
         if any(mine.passed == other.passed for other in theirs):
             pairs = product(ours, theirs)
@@ -132,6 +138,11 @@ def meeting(
     if scaled and all(_PER_CHANNEL.issuperset(points[0].passed) for points in (ours, theirs)):
         return ((ours[0].tensor, theirs[0].tensor),)
     return ()
+
+
+def _normalized(points: Sequence[ValuePoint]) -> bool:
+    per_channel = (point for point in points if _PER_CHANNEL.issuperset(point.passed))
+    return any(_NORMALIZED in point.passed for point in per_channel)
 
 
 def _chain(values: Values, graph: Graph, site: PaddingSite) -> Iterator[ValuePoint]:

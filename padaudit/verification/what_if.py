@@ -339,8 +339,9 @@ def _run(
     feeds = tuple(samples.feeds)
     base = limits.run([Job(variants.base, feeds)])[0]
     if base.outputs is None:
-        cause = f"onnxruntime can't run it: {base.error}"
-        advice = "look at what it says of the model"
+        error = str(base.error).replace(str(variants.base), str(subject.source))
+        cause = f"onnxruntime can't run it: {error}"
+        advice = "what it costs can be told of models only that onnxruntime runs"
         if base.cut_short:
             advice = "look at what it needs, and at --timeout and --memory-limit"
         raise InputError(subject.source, cause, advice)

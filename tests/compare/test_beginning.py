@@ -22,7 +22,7 @@ from padaudit.compare.units import units_of
 from padaudit.formats.shape_options import InputShapes
 from padaudit.report.compare import compare_json, compare_lines
 from padaudit.rewriting.run import load
-from padaudit.verification.pair import Limits
+from padaudit.verification.runner import Limits
 
 SHAPE = (1, 3, 14, 11)
 SAME = [1, 1, 1, 1]

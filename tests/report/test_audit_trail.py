@@ -162,3 +162,83 @@ def test_a_file_that_was_there_stays_whole_where_writing_fails(tmp_path: Path) -
     assert [path.name for path in tmp_path.iterdir()] == ["proof.json"]
     with pytest.raises(InputError, match="check the folder"):
         write_evidence(tmp_path / "missing" / "proof.json", {})
+
+
+FIXTURES = Path(__file__).parents[2] / "fixtures"
+KERAS = ("keras", "tensorflow", "tf_keras", "tf2onnx")
+
+
+def forms(trail: dict[str, Any], level: str) -> dict[str, Any]:
+    """Return how a level was run."""
+    (found,) = (i for i in trail["verification"]["evidence"] if i["level"] == level)
+    return dict(found)
+
+
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [("digits.h5", "w.h5"), ("digits.keras", "w.keras"), ("digits.h5", "w.onnx")],
+)
+def test_what_is_told_of_keras_files_is_true(source: str, target: str, tmp_path: Path) -> None:
+    pytest.importorskip("tf2onnx")
+    model, out, proof = FIXTURES / source, tmp_path / target, tmp_path / "proof.json"
+    assert (
+        main(["rewrite", "--explicit", str(model), "-o", str(out), "--evidence", str(proof)]) == 0
+    )
+    trail = told(proof)
+    files = {"input": model, "output": out}
+    assert {key: item["sha256"] for key, item in trail["models"].items()} == {
+        key: digest(path) for key, path in files.items()
+    }
+    assert [item["bytes"] for item in trail["models"].values()] == [
+        path.stat().st_size for path in files.values()
+    ]
+    versions = trail["versions"]
+    assert {name: versions[name] for name in KERAS} == {n: metadata.version(n) for n in KERAS}
+    assert trail["inputs"]["seed"] == 0 and len(trail["inputs"]["kinds"]) == 3
+    level = forms(trail, "source")
+    assert f"Keras {versions['keras']}, TensorFlow {versions['tensorflow']} CPU" in level["runtime"]
+    image = ["float32", 1, 17, 14, 1]
+    assert level["setup"]["input_shapes"] == [
+        {"image": image},
+        {"image": ["float32", 2, *image[2:]]},
+    ]
+    exact = not target.endswith(".onnx")
+    tolerance = {"rtol": 0.0 if exact else 1e-5, "atol": 0.0, "of_magnitude": not exact}
+    assert level["setup"]["tolerance"] == tolerance
+    # What did not run there is not told of.
+    assert ("provider" in level["setup"]) is ("onnxruntime" in level["runtime"]) is not exact
+    assert forms(trail, "site")["sites"] == len(trail["rewritten"]) == 6
+
+
+def test_what_is_told_of_a_comparison_of_keras_and_onnx_is_true(tmp_path: Path) -> None:
+    pytest.importorskip("tf2onnx")
+    first, second, proof = FIXTURES / "digits.h5", FIXTURES / "digits.onnx", tmp_path / "proof.json"
+    assert main(["verify", str(first), str(second), "--evidence", str(proof)]) == 0
+    trail = told(proof)
+    assert {key: item["sha256"] for key, item in trail["models"].items()} == {
+        "a": digest(first),
+        "b": digest(second),
+    }
+    assert [item["format"] for item in trail["models"].values()] == ["keras-h5", "onnx"]
+    level = forms(trail, "model")
+    assert "Keras" in level["runtime"] and "onnxruntime" in level["runtime"]
+    assert level["setup"]["tolerance"] == {"rtol": 1e-4, "atol": 0.0, "of_magnitude": True}
+    assert 0 < level["max_abs"] == trail["verification"]["max_abs"] < 1e-4
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["made up", "own inputs"])
+def test_a_what_if_is_told_with_its_figures(own: bool, tmp_path: Path) -> None:
+    source, proof = model(tmp_path / "m.onnx", auto_pad="SAME_UPPER"), tmp_path / "proof.json"
+    inputs = tmp_path / "in.npz"
+    np.savez(inputs, x=np.random.default_rng(1).random((5, 3, 10, 13), np.float32))
+    given = ["--inputs", str(inputs)] if own else []
+    arguments = ["verify", str(source), "--what-if", "symmetric", "--evidence", str(proof), *given]
+    assert main(arguments) == 0
+    trail = told(proof)
+    assert trail["models"]["a"]["sha256"] == digest(source)
+    assert trail["options"]["what_if"] == "symmetric"
+    assert trail["runtime"] == f"onnxruntime {metadata.version('onnxruntime')} CPU"
+    assert set(trail["inputs"]["kinds"]) == (set() if own else {"random", "border"})
+    assert (trail["inputs"]["file"] or {}).get("sha256") == (digest(inputs) if own else None)
+    assert [item["site"] for item in trail["what_if"]] == ["all", "c"]
+    assert trail["what_if"][0]["max_abs"] > 0

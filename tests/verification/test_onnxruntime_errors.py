@@ -15,6 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from onnx_models import conv_model, model, weights
 
+import padaudit
 from padaudit.compare.result import Sameness
 from padaudit.compare.run import compare_files
 from padaudit.errors import InputError
@@ -366,3 +367,18 @@ def test_a_port_of_a_model_that_onnxruntime_refuses_is_compared_with_what_that_m
     other = compare_files(moved, shifted, InputShapes())
     assert other.status is Sameness.DIFFERENT
     assert other.after is not None and other.after.max_abs == 0
+
+
+def test_what_runs_in_another_type_or_not_at_all_is_said_by_the_users_names(tmp_path: Path) -> None:
+    """onnxruntime has no convolution in bfloat16."""
+    path = tmp_path / "half.onnx"
+    kernel = helper.make_tensor("w", TensorProto.BFLOAT16, [4, 2, 3, 2], [1.0] * 48)
+    node = helper.make_node("Conv", ["x", "w"], ["y"], "conv", auto_pad="SAME_UPPER")
+    shape = {"x": (1, 2, 9, 12)}
+    onnx.save(model([node], shape, [kernel], dtype=TensorProto.BFLOAT16), path)
+    found = padaudit.rewrite(path, tmp_path / "out.onnx").verification
+    (level,) = (item for item in found.evidence if item.level == "site")
+    assert found.status is Status.EQUIVALENT and level.detail.endswith("bfloat16 as float32")
+    with pytest.raises(InputError) as caught:
+        what_if(path, "symmetric", InputShapes())
+    assert f"Load model from {path} failed" in str(caught.value)

@@ -231,6 +231,7 @@ def test_the_users_inputs_decide_what_is_seen(tmp_path: Path) -> None:
     assert compared(relu, same).status is Status.DIFFERENT
     np.savez(tmp_path / "positive.npz", x=np.ones((70, 3), np.float32))
     found = compared(relu, same, inputs=tmp_path / "positive.npz")
+    assert any("made-up inputs" in reason for reason in found.not_covered)
     assert found.status is Status.EQUIVALENT
     assert found.evidence[0].counts["inputs"] == 2
     np.savez(tmp_path / "mixed.npz", x=np.float32([[1, 2, 3], [1, -2, 3]]))

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from onnx import ModelProto, TensorProto, helper
+from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 import padaudit
 from padaudit.formats.shape_options import InputShapes
@@ -132,6 +132,38 @@ def test_a_bias_is_the_same_as_an_add_behind(tmp_path: Path) -> None:
     assert verified(tmp_path, net(False, SAME), net(True, SAME), near).status is Status.EQUIVALENT
     for added in (False, True):
         found = verified(tmp_path, net(added, SAME), net(not added, MOVED), near)
+        assert found.first_difference == "c1", found.reason
+
+
+def test_a_normalisation_that_one_of_them_has_folded_is_compared_behind(tmp_path: Path) -> None:
+    rng = np.random.default_rng(4)
+    scale, offset, mean = (rng.uniform(1, 3, 2).astype(np.float32) for _ in range(3))
+    names = ("scale", "offset", "mean")
+    normal = [
+        numpy_helper.from_array(a, n) for a, n in zip((scale, offset, mean), names, strict=True)
+    ]
+    normal.append(numpy_helper.from_array(np.float32([1, 1]), "var"))
+    kernel = numpy_helper.to_array(KERNELS[0]) * scale[:, None, None, None]
+    folded = numpy_helper.from_array(kernel, "w0")
+    bias = numpy_helper.from_array(offset - mean * scale, "bias")
+
+    def net(fold: bool, last: Sequence[int]) -> ModelProto:
+        if fold:
+            nodes, tensors = [conv(0, "x", "a", SAME, "bias")], [folded, bias]
+        else:
+            batch = ["plain", *names, "var"]
+            norm = helper.make_node("BatchNormalization", batch, ["a"], "norm", epsilon=0.0)
+            zero = numpy_helper.from_array(np.zeros(2, np.float32), "zero")
+            nodes, tensors = (
+                [conv(0, "x", "plain", SAME, "zero"), norm],
+                [KERNELS[0], zero, *normal],
+            )
+        return model([*nodes, conv(1, "a", "y", last)], {"x": SHAPE}, [*tensors, KERNELS[1]])
+
+    near = Tolerance(1e-4, 1e-3)
+    assert verified(tmp_path, net(False, SAME), net(True, SAME), near).status is Status.EQUIVALENT
+    for fold in (False, True):
+        found = verified(tmp_path, net(fold, SAME), net(not fold, MOVED), near)
         assert found.first_difference == "c1", found.reason
 
 
