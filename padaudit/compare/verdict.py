@@ -10,7 +10,7 @@ from padaudit.compare.differences import PaddingDifference
 from padaudit.compare.gap import Gap
 from padaudit.compare.result import Comparison, Sameness
 from padaudit.compare.unlike import WindowDifference
-from padaudit.verification.rounding import TELLS_NOTHING
+from padaudit.verification.telling import TELLS_NOTHING
 
 _SHOWN: Final = 8
 _CLEARLY: Final = 4

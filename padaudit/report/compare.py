@@ -19,7 +19,7 @@ from padaudit.padding.symbolic import AxisAmounts, ByRemainder
 from padaudit.report.jsonable import sentence
 from padaudit.report.line import Line
 from padaudit.report.text import plural
-from padaudit.verification.rounding import moved_by
+from padaudit.verification.rounding import MOST, moved_by
 
 COMPARE_SCHEMA: Final = "padaudit.compare/1"
 _STYLES: Final = {
@@ -129,6 +129,9 @@ def _gap_lines(result: Comparison) -> Iterator[Line]:
 
 def _within(gap: Gap) -> str:
     """Return how far apart outputs may be, and why."""
+    if gap.noise > MOST:
+        within = f"within {gap.allowed:.2g} of the output's magnitude, but not on all inputs"
+        return f"{within}: on one of them, {moved_by(gap.noise)}"
     measured = gap.noise > gap.allowed
     why = moved_by(gap.noise) if measured else _WHY[gap.allowed > RTOL]
     return f"{gap.tolerance:.2g} of the output's magnitude ({why})"

@@ -32,11 +32,12 @@ from padaudit.verification.model_level import (
 )
 from padaudit.verification.runner import Array
 from padaudit.verification.samples import own_feeds
-from padaudit.verification.telling import doubts
+from padaudit.verification.telling import TELLS_NOTHING, doubts
 
 if TYPE_CHECKING:
     from padaudit.rewriting.options import Options
     from padaudit.rewriting.run import Loaded
+    from padaudit.verification.rounding import Rounding
 
 SOURCE_RTOL: Final = 1e-4
 """Relative to the largest magnitude of an output: two runtimes sum in different orders."""
@@ -288,6 +289,7 @@ def compare_sources(
     tolerance: Tolerance,
     runtime: str,
     feeds: Sequence[Feeds],
+    rounding: Rounding | None = None,
 ) -> Verification:
     """Level 3: what the original computes in Keras against results of the rewritten model.
 
@@ -303,15 +305,18 @@ def compare_sources(
         What ran the rewritten model.
     feeds : sequence of Feeds
         The inputs.
+    rounding : Rounding, optional
+        Of the model on these inputs: what is allowed for where outputs differ.
     """
     if original.outputs is None:
         reason = f"the original was not run whole: {original.error}"
         return Verification(Status.UNVERIFIED, reason=reason)
-    found = [
-        compare_arrays(b, a, *tolerance.bounds(a))
-        for ours, theirs in zip(original.outputs, results, strict=True)
-        for a, b in zip(ours, theirs, strict=True)
+    pairs = [
+        (feed, place, a, b)
+        for feed, (ours, theirs) in enumerate(zip(original.outputs, results, strict=True))
+        for place, (a, b) in enumerate(zip(ours, theirs, strict=True))
     ]
+    found = [compare_arrays(b, a, *tolerance.bounds(a)) for _, _, a, b in pairs]
     total = merge(found)
     evidence = Evidence(
         "source",
@@ -325,6 +330,13 @@ def compare_sources(
     if total.equal:
         missed = doubts(original.outputs, tolerance)
         return Verification(Status.EQUIVALENT, (evidence,), not_covered=missed)
+    differing = [pair for pair, item in zip(pairs, found, strict=True) if not item.equal]
+    excused = rounding.explains(differing) if rounding else None
+    if excused is not None:
+        evidence = replace(evidence, detail=f"{evidence.detail}; {excused.reason}")
+        if excused.mute:
+            return Verification(Status.UNVERIFIED, (evidence,), None, TELLS_NOTHING)
+        return Verification(Status.EQUIVALENT, (evidence,))
     reason = f"the rewritten model differs from the original in Keras: {total.reason}"
     return Verification(Status.DIFFERENT, (evidence,), None, reason)
 

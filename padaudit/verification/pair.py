@@ -33,12 +33,12 @@ from padaudit.verification.model_level import (
 from padaudit.verification.outputs import OutputMatch, matched
 from padaudit.verification.providers import using
 from padaudit.verification.reach import bodies_of
-from padaudit.verification.rounding import TELLS_NOTHING, Rounding
+from padaudit.verification.rounding import Excused, Rounding
 from padaudit.verification.runner import USUAL, Limits
 from padaudit.verification.samples import from_file
 from padaudit.verification.steering import steered
-from padaudit.verification.telling import looked_inside, telling
-from padaudit.verification.trials import Excused, Run, Trial, excused, guessed, rank, run_on
+from padaudit.verification.telling import TELLS_NOTHING, looked_inside, telling
+from padaudit.verification.trials import Run, Trial, differing, guessed, rank, run_on
 from padaudit.verification.unsteady import drawing, unsteady, why_unsteady
 
 
@@ -292,7 +292,7 @@ class _Comparison:
         first = next(place for place, item in enumerate(worst.found) if not item.equal)
         place = both[min(first, len(both) - 1)]
         excused = self._excused(trial, unequal, [feeds[item] for item in both])
-        allowed = self.tolerance if excused is None else excused.tolerance
+        allowed = self.tolerance if excused is None else excused.tolerance(self.tolerance)
         pair = feeds[place], given[place]
         located = locate(self.models, self.forms, pair, allowed, self.limits)
         if excused is None or located.site is not None:
@@ -311,7 +311,8 @@ class _Comparison:
             return None
         folder = self.forms[0].scratch / "rounding"
         limits = self.limits.timeout, self.limits.memory_mb
-        return excused(trial, unequal, Rounding(self.models, feeds, folder, *limits).bounds)
+        rounding = Rounding(self.models, feeds, folder, *limits)
+        return rounding.explains(list(differing(trial, unequal)))
 
     def _looked_inside(self, agreeing: Verification, feed: FeedPair) -> Verification:
         """Compare what padded operators give, where the outputs are the same for all inputs."""

@@ -9,7 +9,7 @@ runtimes, or two ways to write one model, can't be held to less: the network is 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -20,8 +20,10 @@ from onnx import ModelProto, TensorProto, numpy_helper
 
 from padaudit.formats.onnx.external import all_tensors
 from padaudit.verification.accepted import save
+from padaudit.verification.compare import compare_arrays
 from padaudit.verification.explicit_form import runnable
 from padaudit.verification.keras_level import by_position, input_names, precision
+from padaudit.verification.model_level import Tolerance
 from padaudit.verification.runner import Array, Job, run
 
 if TYPE_CHECKING:
@@ -30,15 +32,39 @@ if TYPE_CHECKING:
 Feed = Mapping[str, Array]
 MOST: Final = 1e-2
 """Of an output's magnitude: where rounding gives more, the output tells nothing."""
-TELLS_NOTHING: Final = (
-    "the network is so ill-conditioned that an output tells nothing: one rounding of each weight "
-    "moves it by more than differences count, on all inputs"
-)
 _TIMES: Final = 4
 """How many times the movement two runs may be apart: a sum is some roundings, not one."""
 _SEEDS: Final = (1, 2, 3)
 _BITS: Final = {"float16": 10, "bfloat16": 7}
 """How many binary digits follow the leading one, where that are fewer than float32's 23."""
+
+
+Differing = tuple[int, int, Array, Array]
+"""A set of inputs and an output, and what two models gave there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Excused:
+    """How far outputs may be apart that differ by no more than rounding gives.
+
+    ``mute`` tells whether that is so much on all inputs that one of them tells nothing;
+    ``inputs`` counts on how many they differ, ``of`` all.
+    """
+
+    bound: float
+    mute: bool
+    inputs: int
+    of: int
+
+    def tolerance(self, least: Tolerance) -> Tolerance:
+        """Return what operators inside the models may differ by."""
+        return replace(least, rtol=min(max(self.bound, least.rtol), MOST))
+
+    @property
+    def reason(self) -> str:
+        """What was allowed, and why, one clause."""
+        where = f"on {self.inputs} of {self.of} inputs"
+        return f"{where} {self.bound:.2g} of the magnitude was allowed, as {moved_by(self.bound)}"
 
 
 @dataclass(frozen=True)
@@ -70,7 +96,7 @@ class Rounding:
     floor: float = 0.0
 
     @cached_property
-    def bounds(self) -> list[tuple[float, ...]]:
+    def bounds(self) -> Sequence[tuple[float, ...]]:
         """How far apart runs may be, per set of inputs and output, in parts of its magnitude.
 
         Empty where that can't be measured. Outputs that are no floats have none: 0.
@@ -95,6 +121,20 @@ class Rounding:
             )
             for feed, values in enumerate(plain.outputs)
         ]
+
+    def explains(self, differing: Sequence[Differing]) -> Excused | None:
+        """Return how far rounding lets outputs be apart, if none is further; else None."""
+        bounds = self.bounds
+        if not bounds:
+            return None
+        for feed, output, ours, theirs in differing:
+            limits = Tolerance(bounds[feed][output], scaled=True).bounds(ours)
+            if not compare_arrays(theirs, ours, *limits).equal:
+                return None
+        outputs = {output for _, output, _, _ in differing}
+        mute = any(min(each[output] for each in bounds) > MOST for output in outputs)
+        most = max(bounds[feed][output] for feed, output, _, _ in differing)
+        return Excused(most, mute, len({feed for feed, *_ in differing}), len(bounds))
 
     def _in_onnx(self) -> Path | None:
         """Return the first model as onnxruntime runs it."""

@@ -23,6 +23,10 @@ Array = NDArray[Any]
 _NOISE: Final = 1e-9
 """Relative to an output's magnitude; a scaled tolerance is at least some roundings of the type."""
 MUTE: Final = "the outputs do not change with the inputs"
+TELLS_NOTHING: Final = (
+    "the network is so ill-conditioned that an output tells nothing: one rounding of each weight "
+    "moves it by more than differences count, on all inputs"
+)
 DOUBT: Final = f"whole models: {MUTE}, so that they agree shows little"
 
 

@@ -16,10 +16,12 @@ from padaudit.ir.graph import Graph
 from padaudit.ir.site import Padding, PaddingSite
 from padaudit.ir.walk import graph_of_op
 from padaudit.rewriting.edit import Edit, Plan
+from padaudit.scratch import scratch_folder
 from padaudit.verification.evidence import Status, Verification
 from padaudit.verification.keras_level import Feeds, by_position, compare_sources, input_names
 from padaudit.verification.model_level import Tolerance
 from padaudit.verification.proof import prove_definition
+from padaudit.verification.rounding import Rounding
 from padaudit.verification.runner import Array, Job, RunOutcome
 from padaudit.verification.runner import run as run_onnx
 from padaudit.verification.site_level import Side, SitePair, prove_sites
@@ -152,7 +154,11 @@ def prove_translation(
             [value.astype(like.dtype) for value, like in zip(*pair, strict=True)]
             for pair in zip(back, run.outputs, strict=True)
         ]
-    level = compare_sources(run, back, tolerance, outcome.runtime, feeds)
+    from padaudit.rewriting.run import load
+
+    with scratch_folder() as folder:
+        moved = Rounding([load(aside, InputShapes())], jobs, folder, timeout, memory_mb)
+        level = compare_sources(run, back, tolerance, outcome.runtime, feeds, moved)
     return replace(level, not_covered=(*level.not_covered, *missed))
 
 

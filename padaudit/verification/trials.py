@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from padaudit.compare.feeds import Link
-from padaudit.verification.compare import compare_arrays, merge
-from padaudit.verification.keras_level import SOURCE_RTOL
-from padaudit.verification.model_level import Feed, Tolerance
+from padaudit.verification.compare import merge
+from padaudit.verification.model_level import Feed
 from padaudit.verification.outputs import OutputMatch
-from padaudit.verification.rounding import MOST, moved_by
+from padaudit.verification.rounding import Differing
 from padaudit.verification.runner import Array
 
 
@@ -49,60 +48,13 @@ class Trial:
         return not isinstance(self.matches, str) and all(item.equal for item in self.matches)
 
 
-@dataclass(frozen=True, slots=True)
-class Excused:
-    """How far outputs may be apart that differ by no more than rounding gives.
-
-    ``mute`` tells whether that is so much on all inputs that one of them tells nothing.
-    """
-
-    bound: float
-    mute: bool
-
-    @property
-    def tolerance(self) -> Tolerance:
-        """What operators inside the models may differ by."""
-        return Tolerance(min(max(self.bound, SOURCE_RTOL), MOST), scaled=True)
-
-    @property
-    def reason(self) -> str:
-        """What was allowed, and why, one clause."""
-        return f"allowed: {self.bound:.2g} of the largest magnitude, as {moved_by(self.bound)}"
-
-
-def excused(
-    trial: Trial, unequal: Sequence[OutputMatch], bounds: Sequence[Sequence[float]]
-) -> Excused | None:
-    """Return what rounding gives where that explains all outputs that differ; else None.
-
-    Parameters
-    ----------
-    trial : Trial
-        Both models on the same inputs.
-    unequal : sequence of OutputMatch
-        The outputs that differ.
-    bounds : sequence of sequence of float
-        `padaudit.verification.rounding.Rounding.bounds` on these inputs.
-    """
-    allowed = [0.0]
+def differing(trial: Trial, unequal: Sequence[OutputMatch]) -> Iterator[Differing]:
+    """Yield where outputs differ, in the layout of the first model."""
     for item in unequal:
         for place, found in enumerate(item.found):
-            if found.equal:
-                continue
-            if not bounds or item.order is None:
-                return None
-            bound = bounds[place][item.ours]
-            a, b = (side[place][at] for side, at in zip(trial.results, _places(item), strict=True))
-            limits = Tolerance(bound, scaled=True).bounds(a)
-            if not compare_arrays(b.transpose(item.order), a, *limits).equal:
-                return None
-            allowed.append(bound)
-    mute = any(min(each[item.ours] for each in bounds) > MOST for item in unequal)
-    return Excused(max(allowed), mute)
-
-
-def _places(match: OutputMatch) -> tuple[int, int]:
-    return match.ours, match.theirs
+            if not found.equal:
+                a, b = trial.results[0][place][item.ours], trial.results[1][place][item.theirs]
+                yield place, item.ours, a, b if item.order is None else b.transpose(item.order)
 
 
 def run_on(ours: Run, theirs: Run) -> list[int]:

@@ -73,3 +73,14 @@ def test_shapes_that_do_not_fit_are_told() -> None:
 
 def test_a_number_is_not_the_same_as_none() -> None:
     assert gap([[np.float32([[1, np.nan]])]], [[np.float32([[1, 2]])]]).max_abs == math.inf
+
+
+def test_inputs_on_which_an_output_is_nothing_but_rounding_decide_nothing() -> None:
+    noise = 1e-6 * RNG.standard_normal(IMAGE.shape).astype(np.float32)
+    ours, theirs = [[IMAGE], [1000 * noise]], [[IMAGE], [-1000 * noise]]
+    assert not gap(ours, theirs).equal
+    found = gap(ours, theirs, [(1e-6,), (3.0,)])
+    assert found.equal and not found.plain and not found.mute
+    assert gap(ours, theirs, [(1.0,), (3.0,)]).mute
+    wrong = [[IMAGE + np.float32(0.01)], theirs[1]]
+    assert not gap(ours, wrong, [(1e-6,), (3.0,)]).equal

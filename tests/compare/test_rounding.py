@@ -19,14 +19,16 @@ from onnx_models import model
 import padaudit
 from padaudit.compare.result import Sameness
 from padaudit.compare.run import compare_files
+from padaudit.formats.keras.engine import KerasRun
 from padaudit.formats.shape_options import InputShapes
 from padaudit.report.compare import compare_json, compare_lines
 from padaudit.verification.evidence import Status
+from padaudit.verification.keras_level import compare_sources
 from padaudit.verification.model_level import Tolerance
 from padaudit.verification.outputs import matched
 from padaudit.verification.pair import verify_files
-from padaudit.verification.rounding import neighbours
-from padaudit.verification.trials import Excused, Run, Trial, excused
+from padaudit.verification.rounding import Excused, Rounding, neighbours
+from padaudit.verification.trials import Run, Trial, differing
 
 SHAPE = (1, 3, 17, 22)
 RNG = np.random.default_rng(7)
@@ -138,27 +140,53 @@ def test_verify_allows_for_rounding_across_frameworks(tmp_path: Path) -> None:
     assert verify_files(original, wrong, InputShapes()).status is Status.DIFFERENT
 
 
-def rounded(bound: float, apart: float, kind: Any = np.float32) -> Excused | None:
+class Measured(Rounding):
+    """Bounds that were measured."""
+
+    bounds = ((0.0,), (1e-3,))
+
+
+def rounded(apart: float, kind: Any = np.float32) -> Excused | None:
     """Return what excuses an output of magnitude 1 on the second of two sets of inputs."""
     ours = [(np.zeros(3, kind),), (np.asarray([1, 0.5, 0.25], kind),)]
     theirs = [ours[0], (ours[1][0] + kind(apart),)]
     matches = matched((["y"], ["y"]), ours, theirs, Tolerance(1e-4, scaled=True))
     assert not isinstance(matches, str)
     trial = Trial([], Run([], ""), [0, 1], [ours, theirs], matches)
-    return excused(trial, [item for item in matches if not item.equal], [(0.0,), (bound,)])
+    unequal = [item for item in matches if not item.equal]
+    return Measured([], [], Path(), 0.0).explains(list(differing(trial, unequal)))
 
 
-@pytest.mark.parametrize(("bound", "apart", "is_excused"), [(1e-3, 9e-4, 1), (1e-3, 2e-3, 0)])
-def test_no_more_is_excused_than_rounding_gives(
-    bound: float, apart: float, is_excused: int
-) -> None:
-    found = rounded(bound, apart)
-    assert (found is not None) == is_excused
-    assert found is None or (found.bound == bound and not found.mute)
+@pytest.mark.parametrize(("apart", "is_excused"), [(9e-4, True), (2e-3, False)])
+def test_no_more_is_excused_than_rounding_gives(apart: float, is_excused: bool) -> None:
+    found = rounded(apart)
+    assert found == (Excused(1e-3, False, 1, 2) if is_excused else None)
 
 
 def test_whole_numbers_are_never_excused() -> None:
-    assert rounded(0.5, 1, np.int64) is None
+    assert rounded(1, np.int64) is None
+
+
+@pytest.mark.parametrize(
+    ("apart", "bounds", "status"),
+    [
+        (9e-4, ((1e-3,), (1e-3,)), Status.EQUIVALENT),
+        (2e-3, ((1e-3,), (1e-3,)), Status.DIFFERENT),
+        (0.5, ((0.0,), (1.0,)), Status.EQUIVALENT),
+        (0.5, ((1.0,), (1.0,)), Status.UNVERIFIED),
+        (9e-4, (), Status.DIFFERENT),
+    ],
+)
+def test_the_source_level_allows_for_rounding(
+    apart: float, bounds: Any, status: Status, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Measured, "bounds", bounds)
+    ours = ((np.ones(3, np.float32),), (np.ones(3, np.float32),))
+    theirs = (ours[0], (ours[1][0] + np.float32(apart),))
+    run, feeds = KerasRun("Keras", ours), [{"x": np.zeros(1)}] * 2
+    tolerance = Tolerance(1e-5, scaled=True)
+    found = compare_sources(run, theirs, tolerance, "", feeds, Measured([], [], Path(), 0.0))
+    assert found.status is status
 
 
 @given(st.sampled_from([(np.float32, 23), (np.float16, 10)]), st.integers(0, 2**31))
