@@ -59,8 +59,9 @@ class Trials:
         except InputError as error:
             # The user has no file of what could not be made of the port: the cause is to be told.
             place = f"node '{shown(error.node)}': " if error.node else ""
-            reason = f"the port could not be corrected: {place}{shown(error.cause)}"
-            return Trial(found, gap_of(reason), Ran(None, reason))
+            reason = f"{place}{shown(error.cause)}; {error.advice}"
+            unfixed = tuple(Unfixed(item, reason) for item in found)
+            return Trial(found, gap_of(reason), Ran(None, reason), unfixed)
 
     def _run(self, found: Found) -> Trial:
         runs = self.runs

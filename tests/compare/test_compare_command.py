@@ -124,6 +124,22 @@ def test_what_can_not_be_corrected_is_said(models: Path, here: Any) -> None:
     assert not (models / "fixed.onnx").exists()
 
 
+def test_a_port_that_can_not_be_edited_is_told_of(models: Path, here: Any) -> None:
+    """Messages may stand in pieces, which readers put together."""
+    weights_alone = ModelProto()
+    whole = onnx.load(models / "wrong.onnx")
+    weights_alone.graph.initializer.extend(whole.graph.initializer)
+    del whole.graph.initializer[:]
+    pieces = whole.SerializeToString() + weights_alone.SerializeToString()
+    (models / "wrong.onnx").write_bytes(pieces)
+    code, out, err = here("original.onnx", "wrong.onnx", "--fix", "fixed.onnx")
+    assert code == 1 and not err
+    assert "+ it should be height (0, 1), width (1, 1)" in out
+    assert "not corrected: It is stored in a way that can't be edited" in out
+    assert "save it again with onnx.save" in out and "rewritten" not in out
+    assert not (models / "fixed.onnx").exists()
+
+
 REFUSED: dict[str, tuple[list[str], str]] = {
     "a missing port": (["original.onnx", "missing.onnx"], "no such file"),
     "inputs that do not fit": (["original.onnx", "fewer.onnx"], "fits none of the second's"),

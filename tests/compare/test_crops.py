@@ -20,10 +20,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from onnx_models import model, weights
 from pairs import export
 
-from padaudit.compare import trials
 from padaudit.compare.result import Sameness
 from padaudit.compare.run import compare_files
-from padaudit.errors import InputError
 from padaudit.formats.shape_options import InputShapes
 
 SIZE = (22, 34)
@@ -130,19 +128,3 @@ def test_outputs_that_depend_on_nothing_prove_nothing(tmp_path: Path) -> None:
     result = compare_files(*paths, InputShapes())
     assert result.status is Sameness.DIFFERENT
     assert [item.port.id for item in result.differences] == ["up"]
-
-
-def test_a_port_that_can_not_be_corrected_is_told_of_without_an_own_file(
-    original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    port = export(Skip(WRONG["Pad"]), (2, *SIZE), tmp_path / "port.onnx")
-
-    def refuse(path: Path, *_: Any) -> None:
-        raise InputError(path, "it reads 't'", "export it again", "conv")
-
-    monkeypatch.setattr(trials, "run_port", refuse)
-    result = compare_files(original, port, InputShapes(), tmp_path / "fixed.onnx")
-    assert result.status is Sameness.DIFFERENT and result.fixed is None
-    assert [item.port.id for item in result.differences] == ["/up/ConvTranspose"]
-    assert "could not be corrected: node 'conv': it reads 't'" in result.reason
-    assert "rewritten" not in result.reason
