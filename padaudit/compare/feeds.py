@@ -43,11 +43,15 @@ class Link:
         return np.ascontiguousarray(array.transpose(self.order), element_type(self.theirs.dtype))
 
 
-def links(ours: Sequence[InputSpec], theirs: Sequence[InputSpec]) -> list[list[Link]]:
+def links(
+    ours: Sequence[InputSpec],
+    theirs: Sequence[InputSpec],
+    words: tuple[str, str] = ("first model", "second"),
+) -> list[list[Link]]:
     """Return the ways in which the inputs of two models may belong together.
 
     Inputs are paired by name, then by place, then by shape. Where shapes do not tell whether
-    channels come first or last, there are several ways.
+    channels come first or last, there are several ways. ``words`` name the models in errors.
 
     Raises
     ------
@@ -56,7 +60,7 @@ def links(ours: Sequence[InputSpec], theirs: Sequence[InputSpec]) -> list[list[L
     """
     if len(ours) != len(theirs):
         raise UsageError(
-            f"the first model has {len(ours)} inputs and the second {len(theirs)}: "
+            f"the {words[0]} has {len(ours)} inputs and the {words[1]} {len(theirs)}: "
             "they can't be fed the same"
         )
     free = list(theirs)
@@ -67,8 +71,8 @@ def links(ours: Sequence[InputSpec], theirs: Sequence[InputSpec]) -> list[list[L
         found = next((item for item in ranked if _orders(spec, item)), None)
         if found is None:
             shapes = ", ".join(f"'{item.name}' {_text(item)}" for item in free)
-            given = f"the first model's input '{spec.name}' {_text(spec)}"
-            raise UsageError(f"{given} fits none of the second's: {shapes}")
+            given = f"the {words[0]}'s input '{spec.name}' {_text(spec)}"
+            raise UsageError(f"{given} fits none of the {words[1]}'s: {shapes}")
         free.remove(found)
         choices[place] = [Link(spec, found, order) for order in _orders(spec, found)]
     return [list(way) for _, way in zip(range(_MAX_WAYS), product(*choices), strict=False)]

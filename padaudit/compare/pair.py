@@ -37,7 +37,7 @@ def load_pair(original: Path, port: Path, input_shapes: InputShapes) -> Pair:
     """Read both models, with the sizes that either states or the user gives."""
     ours, theirs = load(original, input_shapes), load(port, InputShapes())
     specs = specs_of(ours, input_shapes), specs_of(theirs, InputShapes())
-    ways = links(*specs)
+    ways = links(*specs, ("original", "port"))
     if len(ways) > 1:
         return Pair(ours, theirs, ways)
     narrowed = {link.ours.name: link.narrowed().shape for link in ways[0]}

@@ -142,7 +142,7 @@ def test_a_port_that_can_not_be_edited_is_told_of(models: Path, here: Any) -> No
 
 REFUSED: dict[str, tuple[list[str], str]] = {
     "a missing port": (["original.onnx", "missing.onnx"], "no such file"),
-    "inputs that do not fit": (["original.onnx", "fewer.onnx"], "fits none of the second's"),
+    "inputs that do not fit": (["original.onnx", "fewer.onnx"], "fits none of the port's"),
     "the port itself": (["original.onnx", "wrong.onnx", "--fix", "wrong.onnx"], "is one of the"),
     "the original": (["wrong.onnx", "original.onnx", "--fix", "wrong.onnx"], "is one of the"),
     "no folder": (["original.onnx", "wrong.onnx", "--fix", "no/f.onnx"], "there is no folder"),
