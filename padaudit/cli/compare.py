@@ -7,7 +7,13 @@ from typing import Any
 
 from padaudit.cli.clicks import click
 from padaudit.cli.console import deliver, progress, show
-from padaudit.cli.options import input_shape_option, provider_option, timeout_option
+from padaudit.cli.options import (
+    input_shape_option,
+    inputs_option,
+    memory_option,
+    provider_option,
+    timeout_option,
+)
 from padaudit.formats.shape_options import parse_input_shapes
 
 
@@ -22,7 +28,11 @@ from padaudit.formats.shape_options import parse_input_shapes
 )
 @click.option("--output-format", type=click.Choice(("full", "json")), default="full")
 @input_shape_option
+@inputs_option(
+    "Arrays by the original's input names, to run both models on instead of made-up ones."
+)
 @timeout_option
+@memory_option
 @provider_option
 def compare(original: Path, port: Path, **options: Any) -> int:
     """Find where the padding of PORT differs from that of ORIGINAL, which it should equal.
@@ -32,11 +42,13 @@ def compare(original: Path, port: Path, **options: Any) -> int:
     """
     from padaudit.compare.result import Sameness
     from padaudit.compare.run import compare_files
+    from padaudit.verification.runner import Limits
 
     shapes = parse_input_shapes(options["input_shape"])
+    limits = Limits(options["timeout"], options["memory_limit"])
     with progress(f"Comparing {original} and {port}"):
         result = compare_files(
-            original, port, shapes, options["fix"], options["timeout"], options["provider"]
+            original, port, shapes, options["fix"], limits, options["provider"], options["inputs"]
         )
     if options["output_format"] == "json":
         from padaudit.report.compare import compare_json

@@ -9,7 +9,7 @@ from padaudit.compare.align import align, readers
 from padaudit.compare.differences import PaddingDifference, differences, possible_differences
 from padaudit.compare.making_up import rescaling
 from padaudit.compare.needed import Trial, is_doubtful, needed
-from padaudit.compare.pair import load_pair, relinked, settled
+from padaudit.compare.pair import Pair, load_pair, relinked, settled
 from padaudit.compare.result import Comparison, Sameness
 from padaudit.compare.runs import random_side, run_pair
 from padaudit.compare.trials import Trials
@@ -23,6 +23,7 @@ from padaudit.ir.walk import graph_of_op
 from padaudit.rewriting.run import Loaded
 from padaudit.scratch import scratch_folder
 from padaudit.verification.providers import using
+from padaudit.verification.runner import USUAL, Limits
 
 
 def compare_files(
@@ -30,8 +31,9 @@ def compare_files(
     port: Path,
     input_shapes: InputShapes,
     fix: Path | None = None,
-    timeout: float = 600.0,
+    limits: Limits = USUAL,
     provider: str | None = None,
+    inputs: Path | None = None,
 ) -> Comparison:
     """Find where the padding of a port differs from that of its original, and prove it.
 
@@ -44,30 +46,32 @@ def compare_files(
     fix : Path, optional
         Where to write the port with the original's padding (ONNX ports). It is written only
         if it agrees with the original then.
-    timeout : float
-        Seconds for one run of a model.
+    limits : Limits
+        What one run of a model may take.
     provider : str, optional
         The execution provider that onnxruntime runs models on; the CPU's by default.
+    inputs : Path, optional
+        A ``.npz`` file of arrays by the names of the original's inputs, to run both on.
 
     Raises
     ------
     InputError
-        If a file can't be read.
+        If a file can't be read, or the arrays do not fit the original.
     UsageError
         If the models' inputs do not fit together, the fix can't be written there, or there is
         no such provider.
     """
     with using(provider):
-        return _compared(original, port, input_shapes, fix, timeout)
+        pair = load_pair(original, port, input_shapes, inputs)
+        _check_fix(pair.port, original, port, fix)
+        return _compared(pair, original, port, fix, limits)
 
 
 def _compared(
-    original: Path, port: Path, input_shapes: InputShapes, fix: Path | None, timeout: float
+    pair: Pair, original: Path, port: Path, fix: Path | None, limits: Limits
 ) -> Comparison:
-    pair = load_pair(original, port, input_shapes)
-    _check_fix(pair.port, original, port, fix)
     with scratch_folder() as scratch:
-        pair, seen = settled(pair, scratch, timeout)
+        pair, seen = settled(pair, scratch, limits)
         units = units_of(pair.original, seen[0].values), units_of(pair.port, seen[1].values)
         if len(pair.ways[0]) > 1:
             pair = relinked(pair, readers(*units))
@@ -75,10 +79,10 @@ def _compared(
         alignment, windows = pair_unlike(align(*units, inputs))
         found = differences(alignment)
         draft = Comparison(original, port, Sameness.UNVERIFIED, alignment, found, windows)
-        runs = run_pair(pair, scratch, timeout)
+        runs = run_pair(pair, scratch, limits)
         if isinstance(runs, str):
             return not_run(draft, f"the models were not run: {runs}")
-        random = None if runs.gap.equal else random_side(pair, runs, scratch, timeout)
+        random = None if runs.gap.equal else random_side(pair, runs, scratch, limits)
         if random is not None:
             return not_run(draft, random)
         tried = pair.port.document.format == "onnx"
@@ -93,7 +97,7 @@ def _compared(
             ),
             runtimes=(runs.original.runtime, runs.port.runtime),
         )
-        trials = Trials(pair, runs, port, scratch, timeout)
+        trials = Trials(pair, runs, port, scratch, limits)
         if found and tried:
             return _tried(draft, trials, fix)
         if not found and not windows and not runs.gap.equal:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -9,13 +10,14 @@ from typing import Final
 import numpy as np
 
 from padaudit.compare.engine import Ran, run_model
-from padaudit.compare.feeds import Feed, Link, as_port, feeds
+from padaudit.compare.feeds import Feed, Link, as_port
 from padaudit.compare.gap import FLOOR, Gap, Noise, gap, gap_of
 from padaudit.compare.pair import Pair
 from padaudit.formats.shape_options import InputShapes
 from padaudit.rewriting.run import load
 from padaudit.verification.model_level import FeedPair
 from padaudit.verification.rounding import Rounding
+from padaudit.verification.runner import Limits
 from padaudit.verification.unsteady import drawing, unsteady, why_unsteady
 
 _SCALES: Final = (1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e9)
@@ -29,7 +31,7 @@ class Runs:
 
     original: Ran
     port: Ran
-    feeds: list[Feed]
+    feeds: Sequence[Feed]
     way: list[Link]
     rounding: Rounding
     gap: Gap
@@ -47,23 +49,22 @@ class Runs:
         return gap_between(self.original, port, self.rounding.bounds)
 
 
-def run_pair(pair: Pair, scratch: Path, timeout: float) -> Runs | str:
+def run_pair(pair: Pair, scratch: Path, limits: Limits) -> Runs | str:
     """Run both models on the same inputs; return why the original does not run, if it doesn't."""
     ours, error = Ran(None), ""
-    for base in pair.bases:
-        made = feeds(pair.ways[0], base)
-        ours = run_model(pair.original, made, scratch / "original", timeout)
+    for made in pair.tries(pair.bases):
+        ours = run_model(pair.original, made, scratch / "original", *_both(limits))
         error = error or ours.error
         if ours.outputs is not None:
             break
     if ours.outputs is None:
         return error
     models = pair.original, pair.port
-    rounding = Rounding(models, made, scratch / "rounding", timeout, floor=FLOOR)
+    rounding = Rounding(models, made, scratch / "rounding", *_both(limits), floor=FLOOR)
     best: Runs | None = None
     for way in pair.ways:
         given = [as_port(way, feed) for feed in made]
-        theirs = run_model(pair.port, given, scratch / "port", timeout)
+        theirs = run_model(pair.port, given, scratch / "port", *_both(limits))
         if theirs.outputs is None and pair.port.document.format != "onnx":
             return theirs.error
         runs = Runs(ours, theirs, made, way, rounding, gap_between(ours, theirs))
@@ -84,7 +85,7 @@ def differing_feed(runs: Runs, port: Ran) -> FeedPair | None:
     return None
 
 
-def random_side(pair: Pair, runs: Runs, scratch: Path, timeout: float) -> str | None:
+def random_side(pair: Pair, runs: Runs, scratch: Path, limits: Limits) -> str | None:
     """Return why the outputs of a model are others at each run; None if they are not."""
     sides = (
         (pair.original, runs.original, runs.feeds),
@@ -94,20 +95,20 @@ def random_side(pair: Pair, runs: Runs, scratch: Path, timeout: float) -> str | 
         name = drawing(model.graph)
         if name is None or ran.outputs is None:
             continue
-        again = run_model(model, given, scratch / f"again{place}", timeout)
+        again = run_model(model, given, scratch / f"again{place}", *_both(limits))
         if again.outputs is not None and unsteady(ran.outputs, again.outputs):
             return why_unsteady(str(model.document.path), name)
     return None
 
 
-def run_port(path: Path, runs: Runs, scratch: Path, timeout: float) -> Ran:
+def run_port(path: Path, runs: Runs, scratch: Path, limits: Limits) -> Ran:
     """Run another form of the port on the inputs that it had."""
     given = [as_port(runs.way, feed) for feed in runs.feeds]
-    return run_model(load(path, InputShapes()), given, scratch, timeout)
+    return run_model(load(path, InputShapes()), given, scratch, *_both(limits))
 
 
 def effect_of(
-    runs: Runs, paths: tuple[Path, Path], ran: Ran, scratch: Path, timeout: float
+    runs: Runs, paths: tuple[Path, Path], ran: Ran, scratch: Path, limits: Limits
 ) -> Gap | None:
     """Return how far a correction moved a port, no further than rounding being not at all.
 
@@ -123,8 +124,8 @@ def effect_of(
         What the corrected form gave.
     scratch : Path
         A folder that does not exist.
-    timeout : float
-        Seconds for one run.
+    limits : Limits
+        What one run may take.
     """
     after = runs.apart(ran)
     effect = replace(gap_between(runs.port, ran), noise=after.noise)
@@ -139,7 +140,7 @@ def effect_of(
     ]
     if not large:
         return Gap() if _is_alive(runs.port) else None
-    return _amplified(replace(runs, feeds=large), paths, scratch, timeout)
+    return _amplified(replace(runs, feeds=large), paths, scratch, limits)
 
 
 def gap_between(original: Ran, port: Ran, noise: Noise = ()) -> Gap:
@@ -149,13 +150,13 @@ def gap_between(original: Ran, port: Ran, noise: Noise = ()) -> Gap:
     return gap(original.outputs, port.outputs, noise)
 
 
-def _amplified(runs: Runs, paths: tuple[Path, Path], scratch: Path, timeout: float) -> Gap | None:
+def _amplified(runs: Runs, paths: tuple[Path, Path], scratch: Path, limits: Limits) -> Gap | None:
     """Return how far a port and its corrected form are apart on large inputs.
 
     In a deep network that is not trained, little of an input gets through to the outputs.
     """
     first, second = (
-        run_port(path, runs, scratch / str(place), timeout) for place, path in enumerate(paths)
+        run_port(path, runs, scratch / str(place), limits) for place, path in enumerate(paths)
     )
     if first.outputs is None or second.outputs is None:
         return None
@@ -173,3 +174,7 @@ def _is_alive(ran: Ran) -> bool:
         for other in others
         for a, b in zip(first, other, strict=True)
     )
+
+
+def _both(limits: Limits) -> tuple[float, int | None]:
+    return limits.timeout, limits.memory_mb

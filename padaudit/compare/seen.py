@@ -17,7 +17,7 @@ from padaudit.formats.onnx.constants import Constants
 from padaudit.formats.onnx.write import write_onnx
 from padaudit.ir.dims import Shape
 from padaudit.ir.site import PaddingSite
-from padaudit.verification.runner import Job, run
+from padaudit.verification.runner import Job, Limits
 from padaudit.verification.taps import Tap, with_outputs
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def _is_sized(site: PaddingSite) -> bool:
     return all(isinstance(size, int) for size in site.output_size)
 
 
-def observe(model: Loaded, feed: Feed, scratch: Path, timeout: float) -> Seen:
+def observe(model: Loaded, feed: Feed, scratch: Path, limits: Limits) -> Seen:
     """Run an ONNX model once; what it does not show stays unknown."""
     document: Any = model.document
     amounts = unsettled(model)
@@ -59,7 +59,7 @@ def observe(model: Loaded, feed: Feed, scratch: Path, timeout: float) -> Seen:
     path = folder / f".observed.{os.getpid()}.onnx"
     try:
         write_onnx(with_outputs(document, [Tap(name) for name in names]), path)
-        outcome = run([Job(path, (feed,), tuple(names))], timeout=timeout)[0]
+        outcome = limits.run([Job(path, (feed,), tuple(names))])[0]
     finally:
         path.unlink(missing_ok=True)
     if outcome.outputs is None:

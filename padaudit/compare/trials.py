@@ -39,15 +39,15 @@ class Trials:
         The port's file.
     scratch : Path
         A folder that the caller removes.
-    timeout : float
-        Seconds for one run.
+    limits : Limits
+        What one run may take.
     """
 
     pair: Pair
     runs: Runs
     port: Path
     scratch: Path
-    timeout: float
+    limits: Limits
 
     def attempt(self, found: Found) -> Trial:
         """Correct some differences and run the port."""
@@ -66,12 +66,12 @@ class Trials:
     def _run(self, found: Found) -> Trial:
         runs = self.runs
         with self._written(found, None) as (aside, unfixed):
-            ran = run_port(aside.path, runs, self.scratch / "corrected", self.timeout)
+            ran = run_port(aside.path, runs, self.scratch / "corrected", self.limits)
             ran = replace(ran, error=ran.error.replace(str(aside.path), "the corrected port"))
             after, effect = runs.apart(ran), None
             if runs.gap.equal or (not after.plain and runs.apart(runs.port).equal):
                 both, folder = (self.port, aside.path), self.scratch / "amplified"
-                effect = effect_of(runs, both, ran, folder, self.timeout)
+                effect = effect_of(runs, both, ran, folder, self.limits)
         return Trial(found, after, ran, unfixed, effect)
 
     def publish(self, trial: Trial, target: Path) -> None:
@@ -93,7 +93,7 @@ class Trials:
         self, alignment: Alignment, port: Loaded, feed: FeedPair
     ) -> FirstDifference | None:
         models = self.pair.original, port
-        return beginning(alignment.pairs, models, feed, self.scratch, Limits(self.timeout))
+        return beginning(alignment.pairs, models, feed, self.scratch, self.limits)
 
     @contextmanager
     def _written(

@@ -140,6 +140,25 @@ def test_a_port_that_can_not_be_edited_is_told_of(models: Path, here: Any) -> No
     assert not (models / "fixed.onnx").exists()
 
 
+def test_models_are_compared_on_the_users_own_inputs(models: Path, here: Any) -> None:
+    image = np.zeros((3, 2, 18, 17), np.float32)
+    np.savez(models / "zeros.npz", x=image)
+    image[2, 1, 17, 5] = 1
+    np.savez(models / "edge.npz", x=image)
+    reports = {}
+    for name in ("zeros", "edge"):
+        options = ["--inputs", f"{name}.npz", "--memory-limit", "8000", "--output-format", "json"]
+        code, out, _ = here("original.onnx", "wrong.onnx", *options)
+        assert code == 1
+        reports[name] = json.loads(out)
+    # Zeros give the bias everywhere, however they are padded.
+    assert reports["zeros"]["max_abs_before"] == 0
+    assert reports["edge"]["max_abs_before"] > 0 == reports["edge"]["max_abs_after"]
+    np.savez(models / "other.npz", y=image)
+    code, _, err = here("original.onnx", "wrong.onnx", "--inputs", "other.npz")
+    assert code == 2 and "other.npz" in err
+
+
 REFUSED: dict[str, tuple[list[str], str]] = {
     "a missing port": (["original.onnx", "missing.onnx"], "no such file"),
     "inputs that do not fit": (["original.onnx", "fewer.onnx"], "fits none of the port's"),
