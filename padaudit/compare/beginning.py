@@ -88,6 +88,7 @@ def beginning(
     feed: FeedPair,
     scratch: Path,
     limits: Limits,
+    rtol: float = RTOL,
 ) -> FirstDifference | None:
     """Return where two models begin to differ; None if they can't be looked into.
 
@@ -103,6 +104,8 @@ def beginning(
         A folder that the caller removes.
     limits : Limits
         What one run may take.
+    rtol : float
+        How far apart what operators give may be, in parts of its magnitude.
     """
     inside: list[InOnnx] = []
     for model, values in zip(models, feed, strict=True):
@@ -111,7 +114,7 @@ def beginning(
         if isinstance(found, str):
             return None
         inside.append(found)
-    search_for = _Search((inside[0], inside[1]), limits)
+    search_for = _Search((inside[0], inside[1]), limits, rtol)
     there = [pair for pair in pairs if search_for.sites(pair)]
     return search_for.beginning(there) if there else None
 
@@ -119,8 +122,9 @@ def beginning(
 class _Search:
     """Two models that are run in ONNX."""
 
-    def __init__(self, inside: tuple[InOnnx, InOnnx], limits: Limits) -> None:
+    def __init__(self, inside: tuple[InOnnx, InOnnx], limits: Limits, rtol: float) -> None:
         self.inside = inside
+        self.rtol = rtol
         self.limits = limits
         self.points = Points(inside[0].model), Points(inside[1].model)
 
@@ -199,7 +203,7 @@ class _Search:
             matches,
             (self.inside[0].model, self.inside[1].model),
             (self.inside[0].feed, self.inside[1].feed),
-            on_provider(Tolerance(RTOL, scaled=True)),
+            on_provider(Tolerance(self.rtol, scaled=True)),
             rescaled=False,
             timeout=self.limits.timeout,
             memory_mb=self.limits.memory_mb,

@@ -22,6 +22,7 @@ from padaudit.rewriting.options import Options
 from padaudit.rewriting.output import Aside, output
 from padaudit.rewriting.run import Loaded, load
 from padaudit.verification.model_level import FeedPair
+from padaudit.verification.rounding import MOST
 from padaudit.verification.runner import Limits
 
 
@@ -85,15 +86,15 @@ class Trials:
         if feed is None:
             return None
         if not trial.found:
-            return self._beginning(alignment, self.pair.port, feed)
+            return self._beginning(alignment, self.pair.port, feed, trial)
         with self._written(trial.found, None) as (aside, _):
-            return self._beginning(alignment, load(aside.path, InputShapes()), feed)
+            return self._beginning(alignment, load(aside.path, InputShapes()), feed, trial)
 
     def _beginning(
-        self, alignment: Alignment, port: Loaded, feed: FeedPair
+        self, alignment: Alignment, port: Loaded, feed: FeedPair, trial: Trial
     ) -> FirstDifference | None:
-        models = self.pair.original, port
-        return beginning(alignment.pairs, models, feed, self.scratch, self.limits)
+        models, rtol = (self.pair.original, port), min(trial.gap.tolerance, MOST)
+        return beginning(alignment.pairs, models, feed, self.scratch, self.limits, rtol)
 
     @contextmanager
     def _written(

@@ -130,7 +130,7 @@ def _gap_lines(result: Comparison) -> Iterator[Line]:
 def _within(gap: Gap) -> str:
     """Return how far apart outputs may be, and why."""
     if gap.noise > MOST:
-        within = f"within {gap.allowed:.2g} of the output's magnitude, but not on all inputs"
+        within = f"{gap.allowed:.2g} of the output's magnitude, but not on all inputs"
         return f"{within}: on one of them, {moved_by(gap.noise)}"
     measured = gap.noise > gap.allowed
     why = moved_by(gap.noise) if measured else _WHY[gap.allowed > RTOL]

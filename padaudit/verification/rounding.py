@@ -35,6 +35,7 @@ MOST: Final = 1e-2
 _TIMES: Final = 4
 """How many times the movement two runs may be apart: a sum is some roundings, not one."""
 _SEEDS: Final = (1, 2, 3)
+_MOST_AXES: Final = 8
 _BITS: Final = {"float16": 10, "bfloat16": 7}
 """How many binary digits follow the leading one, where that are fewer than float32's 23."""
 
@@ -171,18 +172,19 @@ def moved_by(bound: float) -> str:
 
 
 def neighbours(values: Array, bits: int, rng: np.random.Generator) -> Array:
-    """Return floats moved by one rounding of a type, each up or down by chance.
+    """Return floats moved by one rounding of a type, up or down by chance.
 
     Parameters
     ----------
     values : ndarray
-        Of any type; what is no float stays as it is.
+        Of any type; what is no float stays as it is. Where its own type is finer, they move as
+        if they were stored in the other: by half the distance of two numbers at the most.
     bits : int
         How many binary digits the type has behind the leading one.
     rng : Generator
         What decides.
 
-    >>> neighbours(np.float32([0, 1, 3]), 10, np.random.default_rng(0)).tolist()
+    >>> neighbours(np.float16([0, 1, 3]), 10, np.random.default_rng(0)).tolist()
     [0.0, 1.0009765625, 3.001953125]
     """
     if values.dtype.kind != "f":
@@ -190,7 +192,9 @@ def neighbours(values: Array, bits: int, rng: np.random.Generator) -> Array:
     wide = values.astype(np.float64)
     _, exponents = np.frexp(wide)
     steps = np.where(wide == 0, 0.0, np.ldexp(1.0, exponents - 1 - bits))
-    moved = wide + steps * rng.choice([-1.0, 1.0], wide.shape)
+    finer = np.finfo(values.dtype).nmant > bits
+    chance = rng.uniform(-0.5, 0.5, wide.shape) if finer else rng.choice([-1.0, 1.0], wide.shape)
+    moved = wide + steps * chance
     return np.asarray(np.where(np.isfinite(wide), moved, wide).astype(values.dtype))
 
 
@@ -205,10 +209,10 @@ def _bits(model: Loaded) -> int:
 
 
 def _weights(model: ModelProto) -> list[TensorProto]:
-    """Return the tensors of two dimensions and more: sizes and scales of images have one."""
+    """Return the tensors that are weights: what images are scaled by has a number per axis."""
     floats = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE)
     found = (tensor for tensor in all_tensors(model) if tensor.data_type in floats)
-    return [tensor for tensor in found if len(tensor.dims) > 1]
+    return [tensor for tensor in found if len(tensor.dims) > 1 or sum(tensor.dims) > _MOST_AXES]
 
 
 def _movement(a: Array, b: Array, floor: float) -> float:
