@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 Feed = Mapping[str, Array]
 MOST: Final = 1e-2
 """Of an output's magnitude: where rounding gives more, the output tells nothing."""
-_TIMES: Final = 4
+_TIMES: Final = 8
 """How many times the movement two runs may be apart: a sum is some roundings, not one."""
 _SEEDS: Final = (1, 2, 3)
 _MOST_AXES: Final = 8
@@ -164,7 +164,7 @@ class Rounding:
 def moved_by(bound: float) -> str:
     """Return what a bound was measured as, one clause.
 
-    >>> moved_by(0.004)
+    >>> moved_by(0.008)
     'one rounding of each weight of the original moves its outputs by 0.001 of their magnitude'
     """
     what = f"{bound / _TIMES:.2g} of their magnitude"
