@@ -47,7 +47,7 @@ def network(
     first, second = KERNELS
     mean, scale = first.sum((1, 2, 3)), np.float32(3 / SPREAD)
     weights = first * scale if folded else first
-    weights[0, 0, 0, 0] *= 1 + error
+    weights[0, 0, 1, 1] *= 1 + error
     tensors = {
         "spread": np.float32(SPREAD),
         "one": np.float32(1),
