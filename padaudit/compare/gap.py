@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from padaudit.compare.feeds import layouts
 from padaudit.verification.model_level import Tolerance, on_provider
-from padaudit.verification.rounding import MOST
+from padaudit.verification.rounding import is_mute
 
 Array = NDArray[Any]
 Outputs = Sequence[Sequence[Array]]
@@ -22,8 +22,8 @@ Noise = Sequence[Sequence[float]]
 """Per feed and output, how far rounding moves it, in parts of its magnitude."""
 RTOL: Final = 1e-4
 """Relative to an output's largest magnitude: frameworks sum in different orders, and fold."""
-_ATOL: Final = 1e-7
-FLOOR: Final = _ATOL / RTOL
+ATOL: Final = 1e-7
+FLOOR: Final = ATOL / RTOL
 """What is added to an output's magnitude."""
 _ONE_RUNTIME: Final = 1e-2
 _ROUNDINGS: Final = 2
@@ -50,7 +50,9 @@ class Gap:
         The same for this one on these inputs, as it was measured
         (`padaudit.verification.rounding`); 0 where it was not.
     mute : bool
-        Whether an output tells nothing, as rounding gives too much of it on all inputs.
+        Whether no output decides anything (`padaudit.verification.rounding.is_mute`).
+    silent : tuple of int
+        The places of those that do not.
     reason : str
         Why outputs can't be compared, one clause; else empty.
     note : str
@@ -63,6 +65,7 @@ class Gap:
     allowed: float = RTOL
     noise: float = 0.0
     mute: bool = False
+    silent: tuple[int, ...] = ()
     reason: str = ""
     note: str = ""
 
@@ -75,6 +78,11 @@ class Gap:
     def plain(self) -> bool:
         """Whether they do without regard to what was measured."""
         return self.relative <= self.allowed
+
+    @property
+    def drowned(self) -> bool:
+        """Whether rounding gives so much of all outputs that agreement tells nothing."""
+        return self.mute and self.equal and not self.plain
 
     @property
     def tolerance(self) -> float:
@@ -110,7 +118,7 @@ def gap(ours: Outputs, theirs: Outputs, noise: Noise = ()) -> Gap:
         `padaudit.verification.rounding.Rounding.bounds` of the first model, if measured.
     """
     free = list(range(len(theirs[0])))
-    total = Gap()
+    total, silent = Gap(), []
     for place in range(len(ours[0])):
         mine = [values[place] for values in ours]
         bounds = [values[place] for values in noise] or [0.0] * len(mine)
@@ -125,14 +133,15 @@ def gap(ours: Outputs, theirs: Outputs, noise: Noise = ()) -> Gap:
             return gap_of(text)
         best, index = min(found, key=lambda item: (item[0].excess, item[1]))
         free.remove(index)
+        if is_mute(mine, bounds, FLOOR):
+            silent.append(place)
         total = replace(
             best if place == 0 or best.excess > total.excess else total,
             max_abs=max(total.max_abs, best.max_abs),
             rms=math.hypot(total.rms, best.rms),
-            mute=total.mute or best.mute,
             note=total.note or best.note,
         )
-    return total
+    return replace(total, mute=len(silent) == len(ours[0]), silent=tuple(silent))
 
 
 def _gaps(mine: Sequence[Array], others: Sequence[Array], noise: Sequence[float]) -> Iterator[Gap]:
@@ -174,7 +183,6 @@ def _distance(mine: Sequence[Array], others: Sequence[Array], noise: Sequence[fl
         max(each, key=lambda item: item.excess),
         max_abs=max(item.max_abs for item in each),
         rms=math.hypot(*(item.rms for item in each)) / math.sqrt(len(each)),
-        mute=min(noise) > max(MOST, allowed),
     )
 
 

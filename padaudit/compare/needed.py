@@ -22,6 +22,8 @@ from padaudit.compare.unit import Unit
 Found = tuple[PaddingDifference, ...]
 _MOST_TRIALS: Final = 32
 _NOT_ALONE: Final = "the outputs are no nearer then; what rescales it has to be changed with it"
+_CLEARLY: Final = 4
+"""How many times as far another has to be where a port agrees only as rounding lets it."""
 _NEARER: Final = 1e-3
 """Which part of a deviation has to go for a port to be nearer to its original."""
 
@@ -78,7 +80,14 @@ def needed(found: Found, made_up_for: Callable[[PaddingDifference], bool], attem
     if not search.best.gap.equal:
         search.best = attempt(())
         search.climb(search.items)
-    return search.best if search.best.gap.equal else _with_windows(nearest, found)
+    if search.best.gap.equal and not _by_chance(search.best.gap, nearest.gap):
+        return search.best
+    return _with_windows(nearest, found)
+
+
+def _by_chance(agreeing: Gap, other: Gap) -> bool:
+    """Tell whether a port agrees, and another does not, only by what rounding happened to give."""
+    return not (agreeing.plain or other.equal or other.relative > _CLEARLY * agreeing.relative)
 
 
 def _whole(

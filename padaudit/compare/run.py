@@ -7,6 +7,7 @@ from pathlib import Path
 
 from padaudit.compare.align import align, readers
 from padaudit.compare.differences import PaddingDifference, differences, possible_differences
+from padaudit.compare.gap import Gap
 from padaudit.compare.making_up import rescaling
 from padaudit.compare.needed import Trial, is_doubtful, needed
 from padaudit.compare.pair import Pair, load_pair, relinked, settled
@@ -15,7 +16,7 @@ from padaudit.compare.runs import random_side, run_pair
 from padaudit.compare.trials import Trials
 from padaudit.compare.units import units_of
 from padaudit.compare.unlike import pair_unlike
-from padaudit.compare.verdict import judged, not_run, proven, unneeded
+from padaudit.compare.verdict import inside, judged, not_run, proven, unneeded
 from padaudit.errors import UsageError
 from padaudit.formats.atomic import is_one_of
 from padaudit.formats.shape_options import InputShapes
@@ -103,7 +104,16 @@ def _compared(
         if not found and not windows and not runs.gap.equal:
             trial = trials.attempt(())
             draft = _located(replace(draft, before=trial.gap), trials, trial)
-        return judged(draft, None)
+        return _judged(draft, None, trials)
+
+
+def _judged(draft: Comparison, effect: Gap | None, trials: Trials) -> Comparison:
+    """Return a comparison with its verdict, and a look inside where outputs show nothing."""
+    telling = trials.runs.telling
+    done = judged(draft, effect, telling)
+    if telling or done.status is not Sameness.SAME:
+        return done
+    return inside(done, trials.inside(done.alignment))
 
 
 def _located(draft: Comparison, trials: Trials, trial: Trial) -> Comparison:
@@ -126,16 +136,17 @@ def _tried(draft: Comparison, trials: Trials, fix: Path | None) -> Comparison:
     draft = _located(draft, trials, trial)
     kept = {item.port for item in trial.found}
     dropped = [item for item in draft.differences if item.port not in kept]
-    done = judged(
+    done = _judged(
         replace(
             draft,
             before=draft.before if trial.gap.plain else trials.attempt(()).gap,
             differences=trial.found,
             after=trial.gap if trial.found else None,
             unfixed=trial.unfixed,
-            notes=(*draft.notes, *unneeded(() if trial.gap.equal else dropped)),
+            notes=(*draft.notes, *unneeded(dropped, trial.gap)),
         ),
         trial.effect,
+        trials,
     )
     if fix is None or not proven(done):
         return done

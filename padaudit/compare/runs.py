@@ -11,13 +11,14 @@ import numpy as np
 
 from padaudit.compare.engine import Ran, run_model
 from padaudit.compare.feeds import Feed, Link, as_port
-from padaudit.compare.gap import FLOOR, Gap, Noise, gap, gap_of
+from padaudit.compare.gap import ATOL, FLOOR, RTOL, Gap, Noise, gap, gap_of
 from padaudit.compare.pair import Pair
 from padaudit.formats.shape_options import InputShapes
 from padaudit.rewriting.run import load
-from padaudit.verification.model_level import FeedPair
+from padaudit.verification.model_level import FeedPair, Tolerance, on_provider
 from padaudit.verification.rounding import Rounding
 from padaudit.verification.runner import Limits
+from padaudit.verification.telling import telling
 from padaudit.verification.unsteady import drawing, unsteady, why_unsteady
 
 _SCALES: Final = (1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e9)
@@ -35,6 +36,12 @@ class Runs:
     way: list[Link]
     rounding: Rounding
     gap: Gap
+
+    @property
+    def telling(self) -> bool:
+        """Whether any output of the original changes with its inputs."""
+        tolerance = on_provider(Tolerance(RTOL, ATOL, scaled=True))
+        return not self.gap.mute and telling(self.original.outputs or [], tolerance)
 
     def apart(self, port: Ran) -> Gap:
         """Return how far a form of the port is from the original.

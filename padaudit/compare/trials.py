@@ -11,6 +11,7 @@ from typing import Any
 from padaudit.compare.align import Alignment
 from padaudit.compare.beginning import FirstDifference, beginning
 from padaudit.compare.engine import Ran
+from padaudit.compare.feeds import as_port
 from padaudit.compare.fix import Unfixed, corrected
 from padaudit.compare.gap import gap_of
 from padaudit.compare.needed import Found, Trial
@@ -89,6 +90,12 @@ class Trials:
             return self._beginning(alignment, self.pair.port, feed, trial)
         with self._written(trial.found, None) as (aside, _):
             return self._beginning(alignment, load(aside.path, InputShapes()), feed, trial)
+
+    def inside(self, alignment: Alignment) -> FirstDifference | None:
+        """Return where the models begin to differ on inputs on which their outputs agree."""
+        runs = self.runs
+        feed = runs.feeds[0], as_port(runs.way, runs.feeds[0])
+        return self._beginning(alignment, self.pair.port, feed, self.attempt(()))
 
     def _beginning(
         self, alignment: Alignment, port: Loaded, feed: FeedPair, trial: Trial

@@ -6,15 +6,28 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
+from padaudit.compare.beginning import Cause, FirstDifference
 from padaudit.compare.differences import PaddingDifference
 from padaudit.compare.gap import Gap
 from padaudit.compare.result import Comparison, Sameness
 from padaudit.compare.unlike import WindowDifference
-from padaudit.verification.telling import TELLS_NOTHING
+from padaudit.verification.rounding import undecided
+from padaudit.verification.telling import (
+    DOUBT,
+    LOOKED_INSIDE,
+    NOT_COMPARED,
+    SHOWS_NOTHING,
+    TELLS_NOTHING,
+)
 
 _SHOWN: Final = 8
 _CLEARLY: Final = 4
 _AGREE: Final = "with the padding corrected the outputs agree"
+_HARDLY: Final = "the padding differs; on these inputs the outputs hardly show it"
+_DROWNED: Final = f"the padding differs; {TELLS_NOTHING}"
+_BY_ROUNDING: Final = "the outputs agree within what rounding gives in this network"
+_IDLE: Final = "without an effect on any output"
+_PADDING_OF: Final = "the padding of"
 
 
 def not_run(draft: Comparison, reason: str) -> Comparison:
@@ -24,12 +37,19 @@ def not_run(draft: Comparison, reason: str) -> Comparison:
     return replace(draft, status=status, reason=reason)
 
 
-def unneeded(dropped: Sequence[PaddingDifference]) -> tuple[str, ...]:
-    """Return what is to be said of differences that don't have to be corrected."""
-    if not dropped:
+def unneeded(dropped: Sequence[PaddingDifference], gap: Gap) -> tuple[str, ...]:
+    """Return what is to be said of differences that don't have to be corrected.
+
+    Where outputs agree (``gap``) to what rounding gives in any network, running has shown that
+    the port makes up for them.
+    """
+    told = [item for item in dropped if item.certain] if gap.equal else dropped
+    if gap.plain or not told:
         return ()
-    what = "the padding of {} differs, and the outputs agree no better if that is changed"
-    return (what.format(_named(dropped)),)
+    what = "and the outputs agree no better if that is changed"
+    if gap.equal:
+        what = "and without changing that the outputs agree within what rounding gives"
+    return (f"{_PADDING_OF} {_named(told)} differs, {what}",)
 
 
 def _named(found: Sequence[PaddingDifference] | Sequence[WindowDifference]) -> str:
@@ -39,50 +59,88 @@ def _named(found: Sequence[PaddingDifference] | Sequence[WindowDifference]) -> s
 def proven(result: Comparison) -> bool:
     """Tell whether correcting the differences made the port agree."""
     after = result.after
-    return bool(result.differences) and after is not None and after.equal and not after.mute
+    return bool(result.differences) and after is not None and after.equal and not after.drowned
 
 
-def judged(draft: Comparison, effect: Gap | None) -> Comparison:
+def judged(draft: Comparison, effect: Gap | None, telling: bool) -> Comparison:
     """Return a comparison with its verdict.
 
     ``effect`` is how far the correction moved the port; None where that says nothing: the
-    correction could not be run, or nothing gets through the network.
+    correction could not be run, or nothing gets through the network. ``telling`` is whether the
+    original's outputs change with its inputs.
     """
     before, after = draft.before, draft.after
-    if before is None or not before.equal:
-        return replace(draft, status=Sameness.DIFFERENT, reason=_explained(draft))
+    doubted = before is not None and (before.drowned or not telling)
+    if before is None or not before.equal or (draft.windows and doubted):
+        done = replace(draft, status=Sameness.DIFFERENT, reason=_explained(draft))
+    else:
+        done = _of_equal(_without_effect(draft, effect, before), before)
+    gap = after or before
+    silent = () if gap is None or gap.mute else undecided(gap.silent)
+    return replace(done, notes=(*done.notes, *silent))
+
+
+def _without_effect(draft: Comparison, effect: Gap | None, before: Gap) -> Comparison:
+    """Return a comparison without what differs in the graph and has no effect."""
     if draft.windows:
-        note = f"the window of {_named(draft.windows)} differs, without an effect on any output"
+        note = f"the window of {_named(draft.windows)} differs, {_IDLE}"
         draft = replace(draft, windows=(), notes=(*draft.notes, note))
-    if not draft.differences and before.mute:
-        return replace(draft, status=Sameness.UNVERIFIED, reason=TELLS_NOTHING)
-    if not draft.differences:
-        return replace(draft, status=Sameness.SAME, reason=_by_rounding(before))
-    further = after is not None and _is_further(after, before)
-    if effect is not None and (effect.max_abs == 0 or further):
-        what = "without an effect on any output"
-        if further:
-            what = "but the port agrees as it is, and not if that is changed"
-        note = f"the padding of {_named(draft.differences)} differs, {what}"
-        return replace(
-            draft, status=Sameness.SAME, differences=(), after=None, notes=(*draft.notes, note)
-        )
-    reason = "the padding differs; on these inputs the outputs hardly show it"
-    if after is not None and after.equal and _is_further(before, after):
-        reason = f"{_AGREE}, clearly better than as it is"
-    return replace(draft, status=Sameness.DIFFERENT, reason=reason)
+    further = draft.after is not None and _is_further(draft.after, before)
+    if not draft.differences or effect is None or not (effect.max_abs == 0 or further):
+        return draft
+    what = "but the port agrees as it is, and not if that is changed" if further else _IDLE
+    note = f"{_PADDING_OF} {_named(draft.differences)} differs, {what}"
+    return replace(draft, differences=(), after=None, notes=(*draft.notes, note))
 
 
-def _by_rounding(gap: Gap) -> str:
-    """Return how outputs agree that agree only as far as rounding moves them; else nothing."""
-    if gap.plain:
-        return ""
-    return "the padding agrees, and the outputs do within what rounding gives in this network"
+def _of_equal(draft: Comparison, before: Gap) -> Comparison:
+    """Return the verdict on a port whose outputs agree as it is."""
+    after = draft.after
+    if before.drowned:
+        certain = any(item.certain for item in draft.differences)
+        status = Sameness.DIFFERENT if certain else Sameness.UNVERIFIED
+        reason = _DROWNED if certain else TELLS_NOTHING
+    elif not draft.differences:
+        status, reason = Sameness.SAME, "" if before.plain else _BY_ROUNDING
+    else:
+        status, reason = Sameness.DIFFERENT, _HARDLY
+        if after is not None and after.equal and _is_further(before, after):
+            reason = f"{_AGREE}, clearly better than as it is"
+    return replace(draft, status=status, reason=reason)
+
+
+def inside(same: Comparison, first: FirstDifference | None) -> Comparison:
+    """Return the verdict on models whose outputs agree and do not change with the inputs.
+
+    Parameters
+    ----------
+    same : Comparison
+        What their outputs gave.
+    first : FirstDifference or None
+        Where operators in them begin to differ; None where none could be compared.
+    """
+    alignment = same.alignment
+    if not (alignment.pairs or alignment.original or alignment.port):
+        return replace(same, notes=(*same.notes, DOUBT))
+    if first is None:
+        return replace(same, status=Sameness.UNVERIFIED, reason=NOT_COMPARED)
+    if first.cause is Cause.AFTER:
+        return replace(same, notes=(*same.notes, LOOKED_INSIDE))
+    # Weights differ in the files too, whatever is run.
+    status = Sameness.DIFFERENT if first.cause is Cause.WEIGHTS else Sameness.UNVERIFIED
+    reason = f"{SHOWS_NOTHING}, and a difference begins {first.place}{_unaligned(same)}"
+    return replace(same, status=status, first=first, reason=reason)
 
 
 def _is_further(after: Gap, before: Gap) -> bool:
-    """Tell whether a corrected port is clearly further from its original than the port is."""
-    return after.relative > max(before.rounding, _CLEARLY * before.relative) or not after.equal
+    """Tell whether a corrected port is clearly further from its original than the port is.
+
+    What agrees only as far as rounding moves it may agree by chance.
+    """
+    if before.drowned:
+        return False
+    clearly = after.relative > max(before.rounding, _CLEARLY * before.relative)
+    return clearly or (before.plain and not after.equal)
 
 
 def _explained(draft: Comparison) -> str:
@@ -95,7 +153,7 @@ def _explained(draft: Comparison) -> str:
     if after is None:
         return "the port's format can't be corrected here; change the layers that are named"
     if after.equal:
-        return f"the padding differs; {TELLS_NOTHING}" if after.mute else _AGREE
+        return _DROWNED if after.drowned else _AGREE
     if draft.unfixed:
         return "the padding differs; a difference remains, as not all of it could be corrected here"
     if after.reason:

@@ -42,13 +42,15 @@ _BITS: Final = {"float16": 10, "bfloat16": 7}
 
 Differing = tuple[int, int, Array, Array]
 """A set of inputs and an output, and what two models gave there."""
+_Outputs = Sequence[Sequence[Array]]
+"""Per set of inputs, what a model gave."""
 
 
 @dataclass(frozen=True, slots=True)
 class Excused:
     """How far outputs may be apart that differ by no more than rounding gives.
 
-    ``mute`` tells whether that is so much on all inputs that one of them tells nothing;
+    ``mute`` tells whether no output decides anything (`is_mute`), ``silent`` which ones do not;
     ``inputs`` counts on how many they differ, ``of`` all.
     """
 
@@ -56,6 +58,7 @@ class Excused:
     mute: bool
     inputs: int
     of: int
+    silent: tuple[int, ...] = ()
 
     def tolerance(self, least: Tolerance) -> Tolerance:
         """Return what operators inside the models may differ by."""
@@ -65,7 +68,8 @@ class Excused:
     def reason(self) -> str:
         """What was allowed, and why, one clause."""
         where = f"on {self.inputs} of {self.of} inputs"
-        return f"{where} {self.bound:.2g} of the magnitude was allowed, as {moved_by(self.bound)}"
+        text = f"{where} {self.bound:.2g} of the magnitude was allowed, as {moved_by(self.bound)}"
+        return text if self.mute else "; ".join((text, *undecided(self.silent)))
 
 
 @dataclass(frozen=True)
@@ -97,22 +101,32 @@ class Rounding:
     floor: float = 0.0
 
     @cached_property
-    def bounds(self) -> Sequence[tuple[float, ...]]:
-        """How far apart runs may be, per set of inputs and output, in parts of its magnitude.
-
-        Empty where that can't be measured. Outputs that are no floats have none: 0.
-        """
+    def _runs(self) -> tuple[_Outputs, Sequence[_Outputs]]:
+        """What the model gives, and what it does with its weights moved; empty if it can't run."""
         self.scratch.mkdir(parents=True, exist_ok=True)
         path = self._in_onnx()
         if path is None:
-            return []
+            return (), ()
         arrays = [list(feed.values()) for feed in self.feeds]
         feeds = by_position(arrays, input_names(path))
         jobs = [Job(path, feeds), *(self._moved(path, feeds, seed) for seed in _SEEDS)]
         plain, *moved = run(jobs, timeout=self.timeout, memory_mb=self.memory_mb)
         if plain.outputs is None:
-            return []
-        runs = [outcome.outputs for outcome in moved if outcome.outputs is not None]
+            return (), ()
+        return plain.outputs, [item.outputs for item in moved if item.outputs is not None]
+
+    @property
+    def given(self) -> _Outputs:
+        """What the first model gives per set of inputs; empty where it can't be run."""
+        return self._runs[0]
+
+    @cached_property
+    def bounds(self) -> Sequence[tuple[float, ...]]:
+        """How far apart runs may be, per set of inputs and output, in parts of its magnitude.
+
+        Empty where that can't be measured. Outputs that are no floats have none: 0.
+        """
+        given, runs = self._runs
         return [
             tuple(
                 max(
@@ -120,7 +134,7 @@ class Rounding:
                 )
                 for place, a in enumerate(values)
             )
-            for feed, values in enumerate(plain.outputs)
+            for feed, values in enumerate(given)
         ]
 
     def explains(self, differing: Sequence[Differing]) -> Excused | None:
@@ -132,10 +146,10 @@ class Rounding:
             limits = Tolerance(bounds[feed][output], scaled=True).bounds(ours)
             if not compare_arrays(theirs, ours, *limits).equal:
                 return None
-        outputs = {output for _, output, _, _ in differing}
-        mute = any(min(each[output] for each in bounds) > MOST for output in outputs)
+        silent = silent_outputs(self.given, bounds, self.floor)
         most = max(bounds[feed][output] for feed, output, _, _ in differing)
-        return Excused(most, mute, len({feed for feed, *_ in differing}), len(bounds))
+        inputs = len({feed for feed, *_ in differing})
+        return Excused(most, len(silent) == len(bounds[0]), inputs, len(bounds), silent)
 
     def _in_onnx(self) -> Path | None:
         """Return the first model as onnxruntime runs it."""
@@ -169,6 +183,46 @@ def moved_by(bound: float) -> str:
     """
     what = f"{bound / _TIMES:.2g} of their magnitude"
     return f"one rounding of each weight of the original moves its outputs by {what}"
+
+
+def silent_outputs(
+    given: _Outputs, bounds: Sequence[Sequence[float]], floor: float = 0.0
+) -> tuple[int, ...]:
+    """Return the places of outputs that decide nothing: they are `is_mute`."""
+    places = zip(zip(*given, strict=True), zip(*bounds, strict=True), strict=True)
+    return tuple(place for place, each in enumerate(places) if is_mute(*each, floor))
+
+
+def is_mute(values: Sequence[Array], bounds: Sequence[float], floor: float = 0.0) -> bool:
+    """Tell whether an output decides nothing: it is 0, or rounding gives too much, on all inputs.
+
+    Parameters
+    ----------
+    values : sequence of ndarray
+        The output per set of inputs.
+    bounds : sequence of float
+        How far apart runs of it may be, in parts of its magnitude and the floor.
+    floor : float
+        See `Rounding`.
+
+    >>> zero, one = np.zeros(2), np.ones(2)
+    >>> is_mute([zero, one], [0.0, 1.0]), is_mute([zero, one], [1.0, 0.001])
+    (True, False)
+    """
+    sizes = map(_magnitude, values)
+    pairs = zip(sizes, bounds, strict=True)
+    return not any(size > 0 and bound * (size + floor) <= MOST * size for size, bound in pairs)
+
+
+def undecided(silent: Sequence[int]) -> tuple[str, ...]:
+    """Return what is to be said of outputs that are mute where others decide."""
+    if not silent:
+        return ()
+    many = len(silent) > 1
+    named = f"output{'s' if many else ''} {', '.join(map(str, silent))}"
+    does, they = ("decide", "they are") if many else ("decides", "it is")
+    why = "or rounding moves it by more than differences count"
+    return (f"{named} of the original {does} nothing: on all inputs {they} 0, {why}",)
 
 
 def neighbours(values: Array, bits: int, rng: np.random.Generator) -> Array:
@@ -222,5 +276,13 @@ def _movement(a: Array, b: Array, floor: float) -> float:
     wide = a.astype(np.float64), b.astype(np.float64)
     with np.errstate(invalid="ignore"):
         apart = np.nan_to_num(np.abs(wide[0] - wide[1]), nan=0.0, posinf=0.0)
-    magnitude = float(np.abs(wide[0][np.isfinite(wide[0])]).max(initial=0.0)) + floor
+    magnitude = _magnitude(a) + floor
     return float(apart.max()) / magnitude if magnitude else 0.0
+
+
+def _magnitude(values: Array) -> float:
+    """Return the largest finite number of an array; text has 1."""
+    if values.dtype.kind in "USO":
+        return float(values.size > 0)
+    wide = np.abs(values.astype(np.float64))
+    return float(wide[np.isfinite(wide)].max(initial=0.0))

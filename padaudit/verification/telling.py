@@ -23,6 +23,9 @@ Array = NDArray[Any]
 _NOISE: Final = 1e-9
 """Relative to an output's magnitude; a scaled tolerance is at least some roundings of the type."""
 MUTE: Final = "the outputs do not change with the inputs"
+SHOWS_NOTHING: Final = f"{MUTE}, so that they agree shows nothing"
+NOT_COMPARED: Final = f"{SHOWS_NOTHING}, and no padded operator was compared"
+LOOKED_INSIDE: Final = f"{MUTE}: what padded operators give was compared too"
 TELLS_NOTHING: Final = (
     "the network is so ill-conditioned that an output tells nothing: one rounding of each weight "
     "moves it by more than differences count, on all inputs"
@@ -80,7 +83,7 @@ def looked_inside(
     """
     if site is not None:
         other = f" ('{site.other}' in the second model)" if site.other != site.id else ""
-        reason = f"{MUTE}, so that they agree shows nothing; the padded operator '{site.id}'{other}"
+        reason = f"{SHOWS_NOTHING}; the padded operator '{site.id}'{other}"
         return replace(
             agreeing,
             status=Status.UNVERIFIED,
@@ -89,11 +92,11 @@ def looked_inside(
             error_map=site.where,
         )
     if not compared:
-        reason = f"{MUTE}, so that they agree shows nothing, and no padded operator was compared"
+        reason = NOT_COMPARED
         return replace(agreeing, status=Status.UNVERIFIED, reason=reason)
     (evidence,) = agreeing.evidence
     counts = {**evidence.counts, "operators": compared}
-    detail = f"{evidence.detail}; {MUTE}: what padded operators give was compared too"
+    detail = f"{evidence.detail}; {LOOKED_INSIDE}"
     left = f"{sites - compared} of {sites} padded operators: {MUTE}, nor could theirs be compared"
     return replace(
         agreeing,

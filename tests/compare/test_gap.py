@@ -84,3 +84,14 @@ def test_inputs_on_which_an_output_is_nothing_but_rounding_decide_nothing() -> N
     assert gap(ours, theirs, [(1.0,), (3.0,)]).mute
     wrong = [[IMAGE + np.float32(0.01)], theirs[1]]
     assert not gap(ours, wrong, [(1e-6,), (3.0,)]).equal
+
+
+def test_an_output_decides_through_inputs_on_which_it_is_not_0() -> None:
+    zero, one = np.zeros((2, 3), np.float32), np.ones((2, 3), np.float32)
+    noise = [(0.0,), (3.0,)]
+    drowned = gap([[zero], [one]], [[zero], [-one]], noise)
+    assert drowned.equal and drowned.mute and drowned.drowned
+    tiny = gap([[1e-6 * one], [one]], [[1e-6 * one], [-one]], [(1e-4,), (3.0,)])
+    assert tiny.mute
+    both = gap([[one, zero], [one, one]], [[one, zero], [one, -one]], [(0.0, 0.0), (0.0, 3.0)])
+    assert both.equal and not both.mute and both.silent == (1,)

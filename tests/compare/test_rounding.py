@@ -152,6 +152,7 @@ class Measured(Rounding):
     """Bounds that were measured."""
 
     bounds = ((0.0,), (1e-3,))
+    given = ((np.zeros(3, np.float32),), (np.ones(3, np.float32),))
 
 
 def rounded(apart: float, kind: Any = np.float32) -> Excused | None:
@@ -169,6 +170,25 @@ def rounded(apart: float, kind: Any = np.float32) -> Excused | None:
 def test_no_more_is_excused_than_rounding_gives(apart: float, is_excused: bool) -> None:
     found = rounded(apart)
     assert found == (Excused(1e-3, False, 1, 2) if is_excused else None)
+
+
+def test_an_output_that_is_0_where_rounding_is_small_decides_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Measured, "bounds", ((0.0,), (1.0,)))
+    found = rounded(0.5)
+    assert found is not None and found.mute
+
+
+def test_an_output_that_tells_something_decides_for_one_that_does_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ours = [(np.float32([1, 2]), np.float32([3, 4])), (np.float32([5, 6]), np.float32([0, 0]))]
+    monkeypatch.setattr(Measured, "given", ours)
+    monkeypatch.setattr(Measured, "bounds", ((1e-6, 3.0), (1e-6, 0.0)))
+    found = Measured([], [], Path(), 0.0).explains([(0, 1, ours[0][1], -ours[0][1])])
+    assert found is not None and not found.mute and found.silent == (1,)
+    assert "output 1 of the original decides nothing" in found.reason
 
 
 def test_whole_numbers_are_never_excused() -> None:
@@ -190,6 +210,7 @@ def test_the_source_level_allows_for_rounding(
 ) -> None:
     monkeypatch.setattr(Measured, "bounds", bounds)
     ours = ((np.ones(3, np.float32),), (np.ones(3, np.float32),))
+    monkeypatch.setattr(Measured, "given", ours)
     theirs = (ours[0], (ours[1][0] + np.float32(apart),))
     run, feeds = KerasRun("Keras", ours), [{"x": np.zeros(1)}] * 2
     tolerance = Tolerance(1e-5, scaled=True)
