@@ -16,6 +16,8 @@ from padaudit.padding import amounts as formulas
 from padaudit.padding.amounts import AxisPads, effective_kernel
 from padaudit.padding.symbolic import AxisAmounts, ByRemainder, lasting_amounts
 
+_ROUNDED: Final = 1e-3
+"""How far pad values may be apart in parts of them: a port may hold them in half precision."""
 _LARGE: Final = 1 << 12
 """How many strides a size is taken to have where it is open: more than any window."""
 Pads = tuple[AxisPads, ...]
@@ -66,8 +68,8 @@ class PaddingDifference:
 
     def without_ratio(self) -> PaddingDifference:
         """Return it for a mean that is divided by the mean of ones, as one that is not."""
-        note = "numerator and denominator of a ratio: pad both so, or count no padding and divide"
-        return replace(self, unscaled=True, note=f"{note} by nothing, as --fix does")
+        note = "pad both averages of the ratio like this; or set count_include_pad=0 and remove"
+        return replace(self, unscaled=True, note=f"{note} the division, as --fix does")
 
     def windows_alone(self) -> PaddingDifference:
         """Return it without its divisor."""
@@ -114,7 +116,7 @@ def _fills(original: Unit, port: Unit) -> tuple[Fill, Fill] | None:
     ours, theirs = original.contents, port.contents
     if ours is None or theirs is None:
         return None
-    same = ours.mode == theirs.mode and math.isclose(ours.value, theirs.value, rel_tol=1e-2)
+    same = ours.mode == theirs.mode and math.isclose(ours.value, theirs.value, rel_tol=_ROUNDED)
     return None if same else (theirs, ours)
 
 
@@ -148,7 +150,7 @@ def _open_note(original: Unit, port: Unit, found: PaddingDifference) -> str:
         if len(rests) < stride
     ]
     where = f"only where {' and '.join(told)}" if all(right) else "at no size"
-    return f"the port's are right {where}; --input-shape fixes a size"
+    return f"the port's padding is right {where}; --input-shape fixes a size"
 
 
 def _right_remainders(original: Unit, port: Unit, axis: int) -> list[int]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from padaudit.compare.feeds import layouts
 from padaudit.verification.model_level import Tolerance, on_provider
-from padaudit.verification.rounding import is_mute
+from padaudit.verification.rounding import MOST, is_mute
 
 Array = NDArray[Any]
 Outputs = Sequence[Sequence[Array]]
@@ -25,6 +25,8 @@ RTOL: Final = 1e-4
 ATOL: Final = 1e-7
 FLOOR: Final = ATOL / RTOL
 """What is added to an output's magnitude."""
+_LESS_THAN_ONE: Final = 0.5
+"""How far apart whole numbers may be, which are others or the same."""
 _ONE_RUNTIME: Final = 1e-2
 _ROUNDINGS: Final = 2
 """How many roundings of float16 may add up in any network; more where it is measured."""
@@ -53,6 +55,8 @@ class Gap:
         Whether no output decides anything (`padaudit.verification.rounding.is_mute`).
     silent : tuple of int
         The places of those that do not.
+    excused : int
+        On how many sets of inputs rounding gives too much of an output for it to count.
     reason : str
         Why outputs can't be compared, one clause; else empty.
     note : str
@@ -66,6 +70,7 @@ class Gap:
     noise: float = 0.0
     mute: bool = False
     silent: tuple[int, ...] = ()
+    excused: int = 0
     reason: str = ""
     note: str = ""
 
@@ -141,7 +146,9 @@ def gap(ours: Outputs, theirs: Outputs, noise: Noise = ()) -> Gap:
             rms=math.hypot(total.rms, best.rms),
             note=total.note or best.note,
         )
-    return replace(total, mute=len(silent) == len(ours[0]), silent=tuple(silent))
+    excused = sum(any(bound > MOST for bound in bounds) for bounds in noise)
+    mute = len(silent) == len(ours[0])
+    return replace(total, mute=mute, silent=tuple(silent), excused=excused)
 
 
 def _gaps(mine: Sequence[Array], others: Sequence[Array], noise: Sequence[float]) -> Iterator[Gap]:
@@ -172,10 +179,12 @@ def _changes(mine: Array, other: Array) -> Iterator[Callable[[Array], Array]]:
 
 def _distance(mine: Sequence[Array], others: Sequence[Array], noise: Sequence[float]) -> Gap:
     coarse = max(_eps(mine[0]), _eps(others[0]))
-    allowed = max(on_provider(Tolerance(RTOL, scaled=True)).rtol, _ROUNDINGS * coarse)
+    general = max(on_provider(Tolerance(RTOL, scaled=True)).rtol, _ROUNDINGS * coarse)
     each = []
     for a, b, bound in zip(mine, others, noise, strict=True):
         worst, rms, scale = _apart(a, b)
+        whole = a.dtype.kind in "iub"
+        allowed = min(general, _LESS_THAN_ONE / scale) if whole else general
         # Where rounding gives more than elsewhere, as much less of a difference counts.
         weighed = rms / scale / max(bound / allowed, 1.0)
         each.append(Gap(worst, worst / scale, weighed, allowed, bound))

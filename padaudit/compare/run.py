@@ -101,10 +101,22 @@ def _compared(
         trials = Trials(pair, runs, port, scratch, limits)
         if found and tried:
             return _tried(draft, trials, fix)
-        if not found and not windows and not runs.gap.equal:
-            trial = trials.attempt(())
-            draft = _located(replace(draft, before=trial.gap), trials, trial)
-        return _judged(draft, None, trials)
+        return _judged(measured(draft, trials), None, trials)
+
+
+def measured(draft: Comparison, trials: Trials) -> Comparison:
+    """Return a comparison of models that the graphs show no difference of, with rounding measured.
+
+    Where that explains how far they are apart, nothing shows what the graphs leave open.
+    """
+    certain = any(item.certain or item.divisor for item in draft.differences)
+    if certain or draft.windows or trials.runs.gap.equal:
+        return draft
+    trial = trials.attempt(())
+    draft = replace(draft, before=trial.gap)
+    if trial.gap.equal:
+        return replace(draft, differences=())
+    return draft if draft.differences else _located(draft, trials, trial)
 
 
 def _judged(draft: Comparison, effect: Gap | None, trials: Trials) -> Comparison:

@@ -13,7 +13,7 @@ from padaudit.compare.beginning import FirstDifference, beginning
 from padaudit.compare.engine import Ran
 from padaudit.compare.feeds import as_port
 from padaudit.compare.fix import Unfixed, corrected
-from padaudit.compare.gap import gap_of
+from padaudit.compare.gap import RTOL, gap_of
 from padaudit.compare.needed import Found, Trial
 from padaudit.compare.pair import Pair
 from padaudit.compare.runs import Runs, differing_feed, effect_of, run_port
@@ -100,7 +100,7 @@ class Trials:
     def _beginning(
         self, alignment: Alignment, port: Loaded, feed: FeedPair, trial: Trial
     ) -> FirstDifference | None:
-        models, rtol = (self.pair.original, port), min(trial.gap.tolerance, MOST)
+        models, rtol = (self.pair.original, port), min(max(trial.gap.tolerance, RTOL), MOST)
         return beginning(alignment.pairs, models, feed, self.scratch, self.limits, rtol)
 
     @contextmanager

@@ -124,24 +124,29 @@ def _gap_lines(result: Comparison) -> Iterator[Line]:
         yield Line(f"  with the padding corrected: {_gap_text(result.after)}")
     gap = result.after or result.before
     if gap is not None and not gap.reason:
-        yield Line(f"  agreement is: within {_within(gap)}", style="dim")
+        yield Line(f"  agreement is: {_agreement(gap)}", style="dim")
 
 
-def _within(gap: Gap) -> str:
+def _agreement(gap: Gap) -> str:
     """Return how far apart outputs may be, and why."""
     if gap.noise > MOST:
-        within = f"{gap.allowed:.2g} of the output's magnitude, but not on all inputs"
-        return f"{within}: on one of them, {moved_by(gap.noise)}"
+        within = f"within {gap.allowed:.2g} of the output's magnitude"
+        return f"{within}, but not on {gap.excused} of the inputs: on one, {moved_by(gap.noise)}"
     measured = gap.noise > gap.allowed
+    if gap.tolerance < RTOL:
+        return "the same whole numbers"
     why = moved_by(gap.noise) if measured else _WHY[gap.allowed > RTOL]
-    return f"{gap.tolerance:.2g} of the output's magnitude ({why})"
+    return f"within {gap.tolerance:.2g} of the output's magnitude ({why})"
 
 
 def _tolerance(result: Comparison) -> dict[str, Any] | None:
     gap = result.after or result.before
     if gap is None:
         return None
-    return {"relative": gap.tolerance, "measured": gap.noise > gap.allowed}
+    # Inputs on which rounding gives too much are not held to anything: that is no tolerance.
+    relative = gap.allowed if gap.noise > MOST else gap.tolerance
+    measured = gap.noise > gap.allowed
+    return {"relative": relative, "measured": measured, "excused_inputs": gap.excused}
 
 
 def _gap_text(gap: Gap) -> str:

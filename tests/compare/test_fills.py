@@ -65,6 +65,10 @@ CASES: dict[str, Case] = {
         {"pads": RIGHT, "mode": "constant", "value": 0.5},
         {"pads": RIGHT, "mode": "constant", "value": 0.0},
     ),
+    "a value that is nearly another": (
+        {"pads": RIGHT, "mode": "constant", "value": 1.0078125},
+        {"pads": RIGHT, "mode": "constant", "value": 1.0},
+    ),
     "a reflection for other zeros": (
         {"pads": RIGHT, "mode": "reflect", "value": 0.0},
         {"pads": OTHER, "mode": "constant", "value": 0.0, "attribute": True},

@@ -95,3 +95,12 @@ def test_an_output_decides_through_inputs_on_which_it_is_not_0() -> None:
     assert tiny.mute
     both = gap([[one, zero], [one, one]], [[one, zero], [one, -one]], [(0.0, 0.0), (0.0, 3.0)])
     assert both.equal and not both.mute and both.silent == (1,)
+
+
+@pytest.mark.parametrize("largest", [3, 10**4, 10**9])
+@pytest.mark.parametrize("kind", [np.int32, np.int64])
+def test_whole_numbers_are_the_same_or_others(largest: int, kind: Any) -> None:
+    ours = np.asarray([[1, largest]], kind)
+    assert gap([[ours]], [[ours.astype(np.int64)]]).equal
+    found = gap([[ours]], [[ours + kind(1)]])
+    assert found.max_abs == 1 and not found.equal

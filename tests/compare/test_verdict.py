@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,10 @@ from padaudit.compare.engine import Ran
 from padaudit.compare.gap import Gap
 from padaudit.compare.needed import Found, Trial, needed
 from padaudit.compare.result import Comparison, Sameness
-from padaudit.compare.run import compare_files
+from padaudit.compare.run import compare_files, measured
 from padaudit.compare.verdict import judged, unneeded
 from padaudit.formats.shape_options import InputShapes
+from padaudit.report.compare import compare_json, compare_lines
 from padaudit.verification.telling import TELLS_NOTHING
 
 SHAPE = (1, 3, 11, 14)
@@ -104,3 +106,31 @@ def test_a_port_that_agrees_by_chance_keeps_its_differences(corrected: float, st
     assert best.found == ((only,) if stays else ())
     dropped = [] if stays else [only]
     assert bool(unneeded(dropped, best.gap)) != stays
+
+
+class Measured:
+    """Trials of a port in Keras, whose outputs are apart by what rounding gives."""
+
+    def __init__(self, relative: float) -> None:
+        self.runs = SimpleNamespace(gap=Gap(relative, relative, relative))
+        self.relative = relative
+
+    def attempt(self, found: Found) -> Trial:
+        return Trial(found, by_noise(self.relative), Ran(None))
+
+
+def test_what_graphs_leave_open_is_no_difference_where_rounding_explains_it() -> None:
+    left_open = difference(certain=False)
+    for relative, stays in ((0.9, False), (1.1, True)):
+        trials: Any = Measured(relative)
+        found = judged(measured(draft(trials.runs.gap, None, left_open), trials), None, True)
+        assert found.status is (Sameness.DIFFERENT if stays else Sameness.SAME)
+        assert bool(found.differences) == stays
+
+
+def test_inputs_that_rounding_excuses_are_counted_and_are_no_tolerance() -> None:
+    gap = Gap(1.0, 1.0, 1.0, noise=3.0, excused=2)
+    made = compare_json(draft(gap, None))
+    assert made["tolerance"] == {"relative": 1e-4, "measured": True, "excused_inputs": 2}
+    lines = [line.plain for line in compare_lines(draft(gap, None))]
+    assert any("but not on 2 of the inputs" in line for line in lines)
