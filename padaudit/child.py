@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -29,9 +30,16 @@ def main(module: str, folder: Path) -> None:
 
 
 def _end_with_parent() -> None:
-    """Wait for the end of the standard input, whose other end only the parent holds."""
+    """Wait for the end of the standard input, whose other end only the parent holds.
+
+    What reads the standard input in this process finds nothing there.
+    """
+    pipe = os.dup(_STDIN)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, _STDIN)
+    os.close(nothing)
     orphaned = threading.Event()
-    watcher = threading.Thread(target=_outlive, args=(orphaned,), daemon=True)
+    watcher = threading.Thread(target=_outlive, args=(pipe, orphaned), daemon=True)
     usual = threading.stack_size(_STACK_BYTES)
     watcher.start()
     threading.stack_size(usual)
@@ -39,16 +47,19 @@ def _end_with_parent() -> None:
     atexit.register(lambda: watcher.join() if orphaned.is_set() else None)
 
 
-def _outlive(orphaned: threading.Event) -> None:
+def _outlive(pipe: int, orphaned: threading.Event) -> None:
     """Remove the temporary files of a run that died (the parent said which), and end."""
-    with open(_STDIN, "rb", closefd=False) as stream:
+    with open(pipe, "rb") as stream:
         told = stream.read()
     orphaned.set()
-    for path in filter(None, told.split(b"\0")):
-        remove(Path(os.fsdecode(path)))
-    if sys.platform != "win32" and os.getpgrp() == os.getpid():
-        os.killpg(0, signal.SIGKILL)
-    os._exit(1)
+    try:
+        for path in filter(None, told.split(b"\0")):
+            with suppress(OSError):
+                remove(Path(os.fsdecode(path)))
+    finally:
+        if sys.platform != "win32" and os.getpgrp() == os.getpid():
+            os.killpg(0, signal.SIGKILL)
+        os._exit(1)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Final, NoReturn
@@ -115,9 +115,12 @@ def _interrupted(number: int, _: FrameType | None) -> None:
 def _end_at_once() -> NoReturn:
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
-    for act in reversed(_STATE.last_acts):
-        act()
-    stderr = 2
-    cursor = _SHOW_CURSOR if os.isatty(stderr) else b""
-    os.write(stderr, cursor + f"error: {farewell()}\n".encode(errors="backslashreplace"))
-    os._exit(exit_code())
+    try:
+        for act in reversed(_STATE.last_acts):
+            with suppress(OSError):
+                act()
+        stderr = 2
+        cursor = _SHOW_CURSOR if os.isatty(stderr) else b""
+        os.write(stderr, cursor + f"error: {farewell()}\n".encode(errors="backslashreplace"))
+    finally:
+        os._exit(exit_code())

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from padaudit.interrupts import at_last
+from padaudit.interrupts import at_last, held
 
 _PATHS: Final[list[Path]] = []
 _TRIES: Final = 40
@@ -25,9 +25,13 @@ _PAUSE_SECONDS: Final = 0.05
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
     """Yield a new folder for temporary files; it is gone when the block ends."""
-    made = tempfile.TemporaryDirectory(prefix="padaudit-", ignore_cleanup_errors=True)
-    with made as name, listed(Path(name)):
-        yield Path(name)
+    made = Path(tempfile.mkdtemp(prefix="padaudit-"))
+    with listed(made):
+        try:
+            yield made
+        finally:
+            with held():
+                remove(made)
 
 
 @contextmanager

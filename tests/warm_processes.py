@@ -19,7 +19,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, NoReturn
@@ -37,6 +37,15 @@ KERAS = (
 )
 SERVERS = {module: names for names in (ONNX, KERAS) for module in names if "worker" in module}
 LARGEST = 1 << 17
+LONGEST_START, LONGEST_END = 180, 10
+"""Seconds: an import of TensorFlow on a loaded machine, and what a server needs to end."""
+AS_WORKERS = {
+    "CUDA_VISIBLE_DEVICES": "-1",
+    "KERAS_BACKEND": "tensorflow",
+    "ORT_DISABLE_TELEMETRY": "1",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+}
+"""What workers put into their environment before they import anything."""
 cold_start = subprocesses.start
 
 
@@ -78,7 +87,7 @@ class Server:
             self._process = subprocess.Popen(
                 [sys.executable, __file__, str(theirs.fileno()), *modules],
                 pass_fds=[theirs.fileno()],
-                env={**os.environ, "PYTHONPATH": str(root), "ORT_DISABLE_TELEMETRY": "1"},
+                env={**os.environ, **AS_WORKERS, "PYTHONPATH": str(root)},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=errors,
@@ -90,7 +99,10 @@ class Server:
         with theirs:
             message = json.dumps([module, str(folder), dict(os.environ)]).encode()
             socket.send_fds(self._socket, [message], [theirs.fileno(), errors.fileno()])
-        number = ours.recv(LARGEST)
+        ours.settimeout(LONGEST_START)
+        number = b""
+        with suppress(TimeoutError):
+            number = ours.recv(LARGEST)
         if not number:
             self._errors.seek(0)
             raise RuntimeError(f"no warm process: {self._errors.read().decode()}")
@@ -98,7 +110,11 @@ class Server:
 
     def stop(self) -> None:
         self._socket.close()
-        self._process.wait()
+        try:
+            self._process.wait(LONGEST_END)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
 
 
 @contextmanager
@@ -136,8 +152,9 @@ def serve(requests: socket.socket, modules: list[str]) -> None:
             leave(partial(keep, json.loads(message), *files))
         for file in files:
             os.close(file)
-        while os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG):
-            pass  # the keepers that have ended
+        with suppress(ChildProcessError):
+            while os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG):
+                pass  # the keepers that have ended
 
 
 def keep(request: list[Any], connection: int, errors: int) -> None:

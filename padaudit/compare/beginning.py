@@ -109,7 +109,8 @@ def beginning(
     """
     inside: list[InOnnx] = []
     for model, values in zip(models, feed, strict=True):
-        form = runnable(model, Path(tempfile.mkdtemp(dir=scratch)), limits.timeout)
+        folder = Path(tempfile.mkdtemp(dir=scratch))
+        form = runnable(model, folder, limits.timeout, memory_mb=limits.memory_mb)
         found = form if isinstance(form, str) else in_onnx(form, values, limits)
         if isinstance(found, str):
             return None

@@ -76,7 +76,7 @@ def run_model(
         return _run_keras(model, feeds, scratch, (timeout, memory_mb))
     scratch.mkdir(parents=True, exist_ok=True)
     # onnxruntime refuses some modes, and places the windows of others elsewhere than ONNX says.
-    form = runnable(model, Path(tempfile.mkdtemp(dir=scratch)), timeout)
+    form = runnable(model, Path(tempfile.mkdtemp(dir=scratch)), timeout, memory_mb=memory_mb)
     if isinstance(form, str):
         return Ran(None, form)
     implicit = any(site.implicit for site in form.model.sites)

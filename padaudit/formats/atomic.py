@@ -34,12 +34,13 @@ def staged(target: Path) -> Iterator[Path]:
         raise InputError(target, cause, "check the folder") from error
     os.close(handle)
     temporary = Path(name)
-    try:
-        with listed(temporary):
+    with listed(temporary):
+        try:
             yield temporary
             put(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
+        finally:
+            with held():
+                temporary.unlink(missing_ok=True)
 
 
 def put(temporary: Path, target: Path) -> None:

@@ -80,11 +80,11 @@ def output(
                     write_document(document, path)
             yield aside
         finally:
-            path.unlink(missing_ok=True)
-            aside.listing.close()
-            if not aside.published:
-                for item in reversed(made):
+            with held():
+                path.unlink(missing_ok=True)
+                for item in () if aside.published else reversed(made):
                     item.rmdir() if item.is_dir() else item.unlink(missing_ok=True)
+                aside.listing.close()
 
 
 def _is_copy(document: Document, original: Document) -> bool:

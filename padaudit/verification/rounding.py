@@ -8,7 +8,10 @@ runtimes, or two ways to write one model, can't be held to less: the network is 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -34,8 +37,15 @@ MOST: Final = 1e-2
 """Of an output's magnitude: where rounding gives more, the output tells nothing."""
 _TIMES: Final = 8
 """How many times the movement two runs may be apart: a sum is some roundings, not one."""
+ORIGINAL: Final = "the original"
 _SEEDS: Final = (1, 2, 3)
 _MOST_AXES: Final = 8
+_FLOATS: Final = (
+    TensorProto.FLOAT,
+    TensorProto.FLOAT16,
+    TensorProto.BFLOAT16,
+    TensorProto.DOUBLE,
+)
 _BITS: Final = {"float16": 10, "bfloat16": 7}
 """How many binary digits follow the leading one, where that are fewer than float32's 23."""
 
@@ -51,7 +61,7 @@ class Excused:
     """How far outputs may be apart that differ by no more than rounding gives.
 
     ``mute`` tells whether no output decides anything (`is_mute`), ``silent`` which ones do not;
-    ``inputs`` counts on how many they differ, ``of`` all.
+    ``inputs`` counts on how many they differ, ``of`` all; ``whose`` is the model that was moved.
     """
 
     bound: float
@@ -59,6 +69,7 @@ class Excused:
     inputs: int
     of: int
     silent: tuple[int, ...] = ()
+    whose: str = ORIGINAL
 
     def tolerance(self, least: Tolerance) -> Tolerance:
         """Return what operators inside the models may differ by."""
@@ -68,7 +79,8 @@ class Excused:
     def reason(self) -> str:
         """What was allowed, and why, one clause."""
         where = f"on {self.inputs} of {self.of} inputs"
-        text = f"{where} {self.bound:.2g} of the magnitude was allowed, as {moved_by(self.bound)}"
+        why = moved_by(self.bound, self.whose)
+        text = f"{where} {self.bound:.2g} of the magnitude was allowed, as {why}"
         return text if self.mute else "; ".join((text, *undecided(self.silent)))
 
 
@@ -79,8 +91,8 @@ class Rounding:
     Parameters
     ----------
     models : sequence of Loaded
-        The model that is moved, and those that it is compared with: the coarsest type of any
-        of their weights says what one rounding is.
+        The model that is moved, and those that it is compared with: the coarsest type that
+        holds most of the weights of one says what one rounding is.
     feeds : sequence of Mapping
         Inputs of the first one, by name.
     scratch : Path
@@ -91,6 +103,8 @@ class Rounding:
         MiB that a run may take.
     floor : float
         What is added to the magnitude of an output: below it no difference counts.
+    whose : str
+        What the first model is called.
     """
 
     models: Sequence[Loaded]
@@ -99,6 +113,7 @@ class Rounding:
     timeout: float
     memory_mb: int | None = None
     floor: float = 0.0
+    whose: str = ORIGINAL
 
     @cached_property
     def _runs(self) -> tuple[_Outputs, Sequence[_Outputs]]:
@@ -107,13 +122,14 @@ class Rounding:
         path = self._in_onnx()
         if path is None:
             return (), ()
-        arrays = [list(feed.values()) for feed in self.feeds]
-        feeds = by_position(arrays, input_names(path))
-        jobs = [Job(path, feeds), *(self._moved(path, feeds, seed) for seed in _SEEDS)]
-        plain, *moved = run(jobs, timeout=self.timeout, memory_mb=self.memory_mb)
-        if plain.outputs is None:
+        feeds = self.feeds
+        if self.models[0].document.format != "onnx":
+            feeds = by_position([list(feed.values()) for feed in feeds], input_names(path))
+        plain = self._outputs(path, feeds)
+        if plain is None:
             return (), ()
-        return plain.outputs, [item.outputs for item in moved if item.outputs is not None]
+        moved = (self._moved(path, feeds, seed) for seed in _SEEDS)
+        return plain, [outputs for outputs in moved if outputs is not None]
 
     @property
     def given(self) -> _Outputs:
@@ -149,40 +165,50 @@ class Rounding:
         silent = silent_outputs(self.given, bounds, self.floor)
         most = max(bounds[feed][output] for feed, output, _, _ in differing)
         inputs = len({feed for feed, *_ in differing})
-        return Excused(most, len(silent) == len(bounds[0]), inputs, len(bounds), silent)
+        mute = len(silent) == len(bounds[0])
+        return Excused(most, mute, inputs, len(bounds), silent, self.whose)
 
     def _in_onnx(self) -> Path | None:
         """Return the first model as onnxruntime runs it."""
         model = self.models[0]
         if model.document.format == "onnx":
-            form = runnable(model, self.scratch, self.timeout)
+            form = runnable(model, self.scratch, self.timeout, memory_mb=self.memory_mb)
             return None if isinstance(form, str) else form.path
         from padaudit.rewriting.translate import runnable_translation
 
         found = runnable_translation(model, self.scratch, self.timeout, self.memory_mb)
         return None if isinstance(found, str) else found
 
-    def _moved(self, path: Path, feeds: Sequence[Feed], seed: int) -> Job:
-        """Return a run of the model with its weights and inputs moved by one rounding each."""
+    def _outputs(self, path: Path, feeds: Iterable[Feed]) -> _Outputs | None:
+        (ran,) = run([Job(path, tuple(feeds))], timeout=self.timeout, memory_mb=self.memory_mb)
+        return ran.outputs
+
+    def _moved(self, path: Path, feeds: Sequence[Feed], seed: int) -> _Outputs | None:
+        """Run the model with its weights and inputs moved by one rounding each."""
         bits = min(_bits(model) for model in self.models)
         rng = np.random.default_rng(seed)
-        model, target = onnx.load(path), self.scratch / f"moved-{seed}.onnx"
+        model = onnx.load(path)
         for tensor in _weights(model):
             values = neighbours(numpy_helper.to_array(tensor), bits, rng)
             tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
-        save(model, target)
         given = ({name: neighbours(a, bits, rng) for name, a in feed.items()} for feed in feeds)
-        return Job(target, tuple(given))
+        with tempfile.TemporaryDirectory(dir=self.scratch, ignore_cleanup_errors=True) as name:
+            target = Path(name) / "moved.onnx"
+            try:
+                save(model, target)
+            except OSError:  # no space for another copy
+                return None
+            return self._outputs(target, given)
 
 
-def moved_by(bound: float) -> str:
+def moved_by(bound: float, whose: str = ORIGINAL) -> str:
     """Return what a bound was measured as, one clause.
 
-    >>> moved_by(0.008)
-    'one rounding of each weight of the original moves its outputs by 0.001 of their magnitude'
+    >>> moved_by(0.008, "it")
+    'one rounding of each weight and input of it moves its outputs by 0.001 of their magnitude'
     """
     what = f"{bound / _TIMES:.2g} of their magnitude"
-    return f"one rounding of each weight of the original moves its outputs by {what}"
+    return f"one rounding of each weight and input of {whose} moves its outputs by {what}"
 
 
 def silent_outputs(
@@ -248,24 +274,26 @@ def neighbours(values: Array, bits: int, rng: np.random.Generator) -> Array:
     steps = np.where(wide == 0, 0.0, np.ldexp(1.0, exponents - 1 - bits))
     finer = np.finfo(values.dtype).nmant > bits
     chance = rng.uniform(-0.5, 0.5, wide.shape) if finer else rng.choice([-1.0, 1.0], wide.shape)
-    moved = wide + steps * chance
-    return np.asarray(np.where(np.isfinite(wide), moved, wide).astype(values.dtype))
+    with np.errstate(over="ignore"):
+        moved = (wide + steps * chance).astype(values.dtype)
+    return np.asarray(np.where(np.isfinite(moved), moved, values))
 
 
 def _bits(model: Loaded) -> int:
-    """Return how many binary digits the coarsest weights of a model have."""
+    """Return how many binary digits most of a model's weights have."""
     document: Any = model.document
     if document.format != "onnx":
         return _BITS.get(precision(model) or "", 23)
-    types = {tensor.data_type for tensor in all_tensors(document.model) if len(tensor.dims) > 1}
-    names = (TensorProto.DataType.Name(number).lower() for number in types)
-    return min((_BITS.get(name, 23) for name in names), default=23)
+    counts: Counter[int] = Counter()
+    for tensor in _weights(document.model):
+        name = TensorProto.DataType.Name(tensor.data_type).lower()
+        counts[_BITS.get(name, 23)] += math.prod(tensor.dims)
+    return max(counts, key=lambda bits: counts[bits], default=23)
 
 
 def _weights(model: ModelProto) -> list[TensorProto]:
     """Return the tensors that are weights: what images are scaled by has a number per axis."""
-    floats = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE)
-    found = (tensor for tensor in all_tensors(model) if tensor.data_type in floats)
+    found = (tensor for tensor in all_tensors(model) if tensor.data_type in _FLOATS)
     return [tensor for tensor in found if len(tensor.dims) > 1 or sum(tensor.dims) > _MOST_AXES]
 
 

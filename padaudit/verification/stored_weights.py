@@ -138,7 +138,12 @@ def _attributes(file: Any) -> Iterator[tuple[str, list[str]]]:
         for key, value in item.attrs.items():
             if name or key != CONFIG:
                 many = hasattr(value, "__len__") and key.rstrip("0123456789") in _ORDERS
-                yield f"{name}@{key}", [text(part) for part in value] if many else [repr(value)]
+                yield f"{name}@{key}", [text(part) for part in value] if many else [_whole(value)]
+
+
+def _whole(value: Any) -> str:
+    """Return a value as text; NumPy shortens that of long arrays."""
+    return repr(value.tolist() if hasattr(value, "tolist") else value)
 
 
 def _as_a_whole(before: Digests, after: Digests) -> str | None:

@@ -157,7 +157,8 @@ def prove_translation(
     from padaudit.rewriting.run import load
 
     with scratch_folder() as folder:
-        moved = Rounding([load(aside, InputShapes())], jobs, folder, timeout, memory_mb)
+        written = load(aside, InputShapes())
+        moved = Rounding([written], jobs, folder, timeout, memory_mb, whose="the written model")
         level = compare_sources(run, back, tolerance, outcome.runtime, feeds, moved)
     return replace(level, not_covered=(*level.not_covered, *missed))
 

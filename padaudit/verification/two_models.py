@@ -173,6 +173,9 @@ class TwoModels:
         evidence = replace(evidence, detail=f"{evidence.detail}; {excused.reason}")
         if excused.mute:
             return Verification(Status.UNVERIFIED, (evidence,), None, TELLS_NOTHING, notes)
+        if not located.compared and any(model.sites for model in self.models):
+            reason = f"outputs differ as far as rounding may move them, and {located.reason}"
+            return Verification(Status.UNVERIFIED, (evidence,), None, reason, notes)
         agreeing = Verification(Status.EQUIVALENT, (evidence,), not_covered=notes)
         return self._judged(agreeing, [(feeds[item], given[item]) for item in both])
 

@@ -26,6 +26,8 @@ _INPUT_SHAPES: Final = frozenset({"batch_input_shape", "input_shape", "batch_sha
 """What the first layer of a Sequential model hands to a new one in front of it."""
 _WIRES: Final = frozenset({"inbound_nodes", "input_layers", "output_layers"})
 _ONE_REFERENCE: Final = 3
+_NEW: Final = ("ZeroPadding", "Cropping", "SamePadding", "Pad")
+"""How the classes of layers begin that a rewrite puts in."""
 
 
 def stray_keras_change(model: Loaded, written: Loaded, plan: Plan) -> str | None:
@@ -93,6 +95,16 @@ def _layers(
             yield from _record(record, found[name], (*at, index), planned)
     if [name for name in found if name in names] != names:
         yield "the layers stand in another order"
+    for name, record in found.items():
+        if name not in names and not _pads(record):
+            yield f"'{name}' is new, and neither pads nor crops"
+
+
+def _pads(record: Record) -> bool:
+    """Tell whether a layer, or the one in its wrapper, is of a kind that a rewrite puts in."""
+    if record.get("class_name") == "TimeDistributed":
+        return _pads(record["config"]["layer"])
+    return str(record.get("class_name")).rpartition(">")[2].startswith(_NEW)
 
 
 def _name(record: Record) -> str:

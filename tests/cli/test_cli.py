@@ -548,7 +548,8 @@ def slow_model(folder: Path, external: bool) -> Path:
         (["SIGINT"], 130, False),
         (["SIGTERM"], 143, True),
         (["SIGHUP"], 129, False),
-        (["SIGTERM", *["SIGINT"] * 6], 143, False),
+        # Of signals that wait, the one with the lowest number comes first.
+        (["SIGINT", *["SIGTERM"] * 6], 130, False),
         (["SIGKILL"], -9, True),
     ],
     ids=["SIGINT", "SIGTERM", "SIGHUP", "many", "SIGKILL"],

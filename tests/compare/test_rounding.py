@@ -22,7 +22,7 @@ from padaudit.compare.run import compare_files
 from padaudit.formats.keras.engine import KerasRun
 from padaudit.formats.shape_options import InputShapes
 from padaudit.report.compare import compare_json, compare_lines
-from padaudit.verification.evidence import Status
+from padaudit.verification.evidence import Evidence, Status, Verification, join
 from padaudit.verification.keras_level import compare_sources
 from padaudit.verification.model_level import Tolerance
 from padaudit.verification.outputs import matched
@@ -46,7 +46,7 @@ def network(
     """
     first, second = KERNELS
     mean, scale = first.sum((1, 2, 3)), np.float32(3 / SPREAD)
-    weights = first * scale if folded else first
+    weights = first * scale if folded else first.copy()
     weights[0, 0, 1, 1] *= 1 + error
     tensors = {
         "spread": np.float32(SPREAD),
@@ -93,7 +93,7 @@ def test_a_port_within_rounding_is_the_same(tmp_path: Path) -> None:
     assert result.before.relative <= result.before.noise < 1e-2
     assert result.status is Sameness.SAME and "rounding" in result.reason
     text = "\n".join(line.plain for line in compare_lines(result))
-    assert "one rounding of each weight of the original moves its outputs by" in text
+    assert "one rounding of each weight and input of the original moves its outputs by" in text
     tolerance = compare_json(result)["tolerance"]
     noise = result.before.noise
     assert tolerance == {"relative": noise, "measured": True, "excused_inputs": 0}
@@ -147,6 +147,25 @@ def test_verify_allows_for_rounding_across_frameworks(tmp_path: Path) -> None:
         Status.DIFFERENT
     )
     assert verify_files(original, wrong, InputShapes()).status is Status.DIFFERENT
+
+
+def convolution(times: float, *, listed: bool = False, half: bool = False) -> onnx.ModelProto:
+    """Return a convolution whose weight may be among the inputs, beside a tensor of float16."""
+    weights = np.random.default_rng(0).standard_normal((3, 3, 3, 4)).astype(np.float32)
+    tensors = [numpy_helper.from_array(weights * np.float32(times), "w")]
+    if half:
+        tensors.append(numpy_helper.from_array(np.ones((1, 1), np.float16), "unused"))
+    node = helper.make_node("Conv", ["x", "w"], ["y"], "c", pads=[0, 1, 1, 1], strides=[1, 2])
+    given = {"x": SHAPE, "w": weights.shape} if listed else {"x": SHAPE}
+    return model([node], given, tensors)
+
+
+@pytest.mark.parametrize("how", [{"listed": True}, {"half": True}])
+def test_a_wrong_weight_is_found_whatever_else_a_model_holds(how: Any, tmp_path: Path) -> None:
+    paths = saved(tmp_path, convolution(1.0, **how), convolution(1.002, **how))
+    result = compare_files(*paths, InputShapes())
+    assert result.status is Sameness.DIFFERENT
+    assert result.first is not None and "1.002" in result.first.note
 
 
 class Measured(Rounding):
@@ -217,6 +236,8 @@ def test_the_source_level_allows_for_rounding(
     tolerance = Tolerance(1e-5, scaled=True)
     found = compare_sources(run, theirs, tolerance, "", feeds, Measured([], [], Path(), 0.0))
     assert found.status is status
+    sites = Verification(Status.EQUIVALENT, (Evidence("site", ""),))
+    assert join((sites, found)).status is status
 
 
 @given(st.sampled_from([(np.float32, 23), (np.float16, 10)]), st.integers(0, 2**31))
@@ -233,7 +254,10 @@ def test_a_neighbour_is_the_next_number_of_a_type(kind: Any, seed: int) -> None:
 
 def test_what_is_no_number_of_a_type_stays_as_it_is() -> None:
     rng = np.random.default_rng(0)
+    largest = np.finfo(np.float32).max
     odd = np.float32([0, np.inf, -np.inf, np.nan])
     assert np.array_equal(neighbours(odd, 23, rng), odd, equal_nan=True)
+    with np.errstate(all="raise"):
+        assert np.isfinite(neighbours(np.full(9, -largest), 23, rng)).all()
     whole = np.arange(5)
     assert neighbours(whole, 23, rng) is whole

@@ -104,6 +104,14 @@ def test_no_setting_of_any_layer_may_change(name: str) -> None:
     assert tried > 20
 
 
+def test_no_other_layer_is_new_than_one_that_pads() -> None:
+    model, plan, config = planned(FIXTURES / "digits-keras2-sequential.h5")
+    inner = config["config"]
+    layers = inner if isinstance(inner, list) else inner["layers"]
+    layers.insert(1, layer("Activation", "extra", activation="relu"))
+    assert judged(model, plan, config) is Status.DIFFERENT
+
+
 def original(model: Loaded) -> Config:
     document: Any = model.document
     config: Config = document.config
