@@ -25,9 +25,10 @@ from padaudit.formats.onnx.external import all_tensors
 from padaudit.verification.accepted import save
 from padaudit.verification.compare import compare_arrays
 from padaudit.verification.explicit_form import runnable
-from padaudit.verification.keras_level import by_position, input_names, precision
+from padaudit.verification.keras_level import SOURCE_RTOL, by_position, input_names, precision
 from padaudit.verification.model_level import Tolerance
 from padaudit.verification.runner import Array, Job, run
+from padaudit.verification.telling import telling
 
 if TYPE_CHECKING:
     from padaudit.rewriting.run import Loaded
@@ -220,7 +221,10 @@ def silent_outputs(
 
 
 def is_mute(values: Sequence[Array], bounds: Sequence[float], floor: float = 0.0) -> bool:
-    """Tell whether an output decides nothing: it is 0, or rounding gives too much, on all inputs.
+    """Tell whether an output decides nothing: rounding gives too much of all that changes it.
+
+    It decides through inputs on which it is not 0 and its bound at most `MOST`. Where it is the
+    same on all of these, they show no more than a bias.
 
     Parameters
     ----------
@@ -235,9 +239,15 @@ def is_mute(values: Sequence[Array], bounds: Sequence[float], floor: float = 0.0
     >>> is_mute([zero, one], [0.0, 1.0]), is_mute([zero, one], [1.0, 0.001])
     (True, False)
     """
-    sizes = map(_magnitude, values)
-    pairs = zip(sizes, bounds, strict=True)
-    return not any(size > 0 and bound * (size + floor) <= MOST * size for size, bound in pairs)
+    left = [
+        (array, bound)
+        for array, bound in zip(values, bounds, strict=True)
+        if (size := _magnitude(array)) > 0 and bound * (size + floor) <= MOST * size
+    ]
+    if not left or len(left) == len(values):
+        return not left
+    least = max(SOURCE_RTOL, *(bound for _, bound in left))
+    return not telling([[array] for array, _ in left], Tolerance(least, scaled=True))
 
 
 def undecided(silent: Sequence[int]) -> tuple[str, ...]:
@@ -246,9 +256,9 @@ def undecided(silent: Sequence[int]) -> tuple[str, ...]:
         return ()
     many = len(silent) > 1
     named = f"output{'s' if many else ''} {', '.join(map(str, silent))}"
-    does, they = ("decide", "they are") if many else ("decides", "it is")
-    why = "or rounding moves it by more than differences count"
-    return (f"{named} of the original {does} nothing: on all inputs {they} 0, {why}",)
+    does, it = ("decide", "them") if many else ("decides", "it")
+    why = f"nothing changes {it}, or rounding gives too much of {it} on all inputs that do"
+    return (f"{named} of the original {does} nothing: {why}",)
 
 
 def neighbours(values: Array, bits: int, rng: np.random.Generator) -> Array:

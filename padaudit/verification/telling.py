@@ -27,8 +27,8 @@ SHOWS_NOTHING: Final = f"{MUTE}, so that they agree shows nothing"
 NOT_COMPARED: Final = f"{SHOWS_NOTHING}, and no padded operator was compared"
 LOOKED_INSIDE: Final = f"{MUTE}: what padded operators give was compared too"
 TELLS_NOTHING: Final = (
-    "the network is so ill-conditioned that no output tells anything: on all inputs, rounding may "
-    "move it by more than 1% of its magnitude"
+    "the network is so ill-conditioned that no output tells anything: on all inputs that change "
+    "it, rounding may move it by more than 1% of its magnitude"
 )
 DOUBT: Final = f"whole models: {MUTE}, so that they agree shows little"
 

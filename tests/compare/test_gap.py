@@ -104,3 +104,12 @@ def test_whole_numbers_are_the_same_or_others(largest: int, kind: Any) -> None:
     assert gap([[ours]], [[ours.astype(np.int64)]]).equal
     found = gap([[ours]], [[ours + kind(1)]])
     assert found.max_abs == 1 and not found.equal
+
+
+def test_a_bias_decides_nothing_where_all_else_is_rounding() -> None:
+    bias, one = np.full((2, 3), 0.5, np.float32), np.ones((2, 3), np.float32)
+    noise = [(0.0,), (1e-6,), (3.0,)]
+    alone = gap([[bias], [bias], [one]], [[bias], [bias], [-one]], noise)
+    assert alone.equal and alone.mute
+    beside = gap([[bias], [2 * bias], [one]], [[bias], [2 * bias], [-one]], noise)
+    assert beside.equal and not beside.mute
