@@ -25,6 +25,8 @@ RTOL: Final = 1e-4
 ATOL: Final = 1e-7
 FLOOR: Final = ATOL / RTOL
 """What is added to an output's magnitude."""
+CLEARLY: Final = 4
+"""How many times as far apart outputs have to be where rounding may have made the difference."""
 _LESS_THAN_ONE: Final = 0.5
 """How far apart whole numbers may be, which are others or the same."""
 _ONE_RUNTIME: Final = 1e-2

@@ -16,14 +16,12 @@ from typing import Final
 from padaudit.compare.differences import PaddingDifference
 from padaudit.compare.engine import Ran
 from padaudit.compare.fix import Unfixed
-from padaudit.compare.gap import Gap
+from padaudit.compare.gap import CLEARLY, Gap
 from padaudit.compare.unit import Unit
 
 Found = tuple[PaddingDifference, ...]
 _MOST_TRIALS: Final = 32
 _NOT_ALONE: Final = "the outputs are no nearer then; what rescales it has to be changed with it"
-_CLEARLY: Final = 4
-"""How many times as far another has to be where a port agrees only as rounding lets it."""
 _NEARER: Final = 1e-3
 """Which part of a deviation has to go for a port to be nearer to its original."""
 
@@ -87,7 +85,7 @@ def needed(found: Found, made_up_for: Callable[[PaddingDifference], bool], attem
 
 def _by_chance(agreeing: Gap, other: Gap) -> bool:
     """Tell whether a port agrees, and another does not, only by what rounding happened to give."""
-    return not (agreeing.plain or other.equal or other.relative > _CLEARLY * agreeing.relative)
+    return not (agreeing.plain or other.equal or other.relative > CLEARLY * agreeing.relative)
 
 
 def _whole(

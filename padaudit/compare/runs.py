@@ -11,7 +11,7 @@ import numpy as np
 
 from padaudit.compare.engine import Ran, run_model
 from padaudit.compare.feeds import Feed, Link, as_port
-from padaudit.compare.gap import ATOL, FLOOR, RTOL, Gap, Noise, gap, gap_of
+from padaudit.compare.gap import ATOL, CLEARLY, FLOOR, RTOL, Gap, Noise, gap, gap_of
 from padaudit.compare.pair import Pair
 from padaudit.formats.shape_options import InputShapes
 from padaudit.rewriting.run import load
@@ -22,8 +22,6 @@ from padaudit.verification.telling import telling
 from padaudit.verification.unsteady import drawing, unsteady, why_unsteady
 
 _SCALES: Final = (1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e9)
-_CLEARLY: Final = 4
-"""How many times what rounding gives an effect has to be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +135,7 @@ def effect_of(
     after = runs.apart(ran)
     effect = replace(gap_between(runs.port, ran), noise=after.noise)
     noise = min(runs.gap.relative, after.relative)
-    if effect.relative > max(_CLEARLY * noise, effect.rounding):
+    if effect.relative > max(CLEARLY * noise, effect.rounding):
         return effect
     large = [
         {name: array * array.dtype.type(scale) for name, array in feed.items()}
@@ -168,7 +166,7 @@ def _amplified(runs: Runs, paths: tuple[Path, Path], scratch: Path, limits: Limi
     if first.outputs is None or second.outputs is None:
         return None
     effect = gap_between(first, second)
-    if effect.relative > _CLEARLY * effect.rounding:
+    if effect.relative > CLEARLY * effect.rounding:
         return effect
     return Gap() if _is_alive(first) else None
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from padaudit.compare.beginning import Cause, FirstDifference
 from padaudit.compare.differences import PaddingDifference
-from padaudit.compare.gap import Gap
+from padaudit.compare.gap import CLEARLY, Gap
 from padaudit.compare.result import Comparison, Sameness
 from padaudit.compare.unlike import WindowDifference
 from padaudit.verification.rounding import undecided
@@ -21,7 +21,6 @@ from padaudit.verification.telling import (
 )
 
 _SHOWN: Final = 8
-_CLEARLY: Final = 4
 _AGREE: Final = "with the padding corrected the outputs agree"
 _HARDLY: Final = "the padding differs; on these inputs the outputs hardly show it"
 _DROWNED: Final = f"the padding differs; {TELLS_NOTHING}"
@@ -139,7 +138,7 @@ def _is_further(after: Gap, before: Gap) -> bool:
     """
     if before.drowned:
         return False
-    clearly = after.relative > max(before.rounding, _CLEARLY * before.relative)
+    clearly = after.relative > max(before.rounding, CLEARLY * before.relative)
     return clearly or (before.plain and not after.equal)
 
 
