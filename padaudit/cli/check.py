@@ -68,7 +68,7 @@ def check(paths: tuple[Path, ...], **options: Any) -> int:
     for name in ("provider", "memory_limit"):
         if options[name] is not None and not options["impact"]:
             option = f"--{name.replace('_', '-')}"
-            raise UsageError(f"{option} goes with --impact; without it nothing is run")
+            raise UsageError(f"{option} goes with --impact, which runs the models whole")
     config = load_config(Path.cwd())
     selection = Selection(
         _rules(options["select"]) or config.select,
