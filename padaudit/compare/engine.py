@@ -17,7 +17,7 @@ from padaudit.verification.explicit_form import runnable
 from padaudit.verification.inputs import InputSpec
 from padaudit.verification.keras_level import by_position, input_names, keras_specs
 from padaudit.verification.model_level import input_specs
-from padaudit.verification.runner import Array, Job, run
+from padaudit.verification.runner import Array, Job, Limits
 
 if TYPE_CHECKING:
     from padaudit.rewriting.run import Loaded
@@ -63,8 +63,7 @@ def run_model(
     model: Loaded,
     feeds: Sequence[Feed],
     scratch: Path,
-    timeout: float,
-    memory_mb: int | None = None,
+    limits: Limits,
 ) -> Ran:
     """Run a model: ONNX in onnxruntime, Keras in Keras (or, if that fails, translated).
 
@@ -73,33 +72,30 @@ def run_model(
     if model.document.path is None:
         raise UsageError("only models in files can be run")
     if model.document.format != "onnx":
-        return _run_keras(model, feeds, scratch, (timeout, memory_mb))
+        return _run_keras(model, feeds, scratch, limits)
     scratch.mkdir(parents=True, exist_ok=True)
     # onnxruntime refuses some modes, and places the windows of others elsewhere than ONNX says.
-    form = runnable(model, Path(tempfile.mkdtemp(dir=scratch)), timeout, memory_mb=memory_mb)
+    folder = Path(tempfile.mkdtemp(dir=scratch))
+    form = runnable(model, folder, limits.timeout, memory_mb=limits.memory_mb)
     if isinstance(form, str):
         return Ran(None, form)
     implicit = any(site.implicit for site in form.model.sites)
     explicit = explicit_file(form.model, scratch) if implicit else None
-    ran = run_onnx(explicit or form.path, feeds, timeout, memory_mb)
+    ran = run_onnx(explicit or form.path, feeds, limits)
     if ran.outputs is None and explicit is not None:
-        ran = run_onnx(form.path, feeds, timeout, memory_mb)
+        ran = run_onnx(form.path, feeds, limits)
     return replace(ran, note=form.note)
 
 
-def run_onnx(
-    model: Path | bytes, feeds: Sequence[Feed], timeout: float, memory_mb: int | None = None
-) -> Ran:
+def run_onnx(model: Path | bytes, feeds: Sequence[Feed], limits: Limits) -> Ran:
     """Run an ONNX model on all feeds, without graph optimisations."""
-    outcome = run([Job(model, tuple(feeds))], timeout=timeout, memory_mb=memory_mb)[0]
+    (outcome,) = limits.run([Job(model, tuple(feeds))])
     if outcome.outputs is None:
         return Ran(None, outcome.error or "it does not run", outcome.runtime)
     return Ran(outcome.outputs, "", outcome.runtime)
 
 
-def _run_keras(
-    model: Loaded, feeds: Sequence[Feed], scratch: Path, limits: tuple[float, int | None]
-) -> Ran:
+def _run_keras(model: Loaded, feeds: Sequence[Feed], scratch: Path, limits: Limits) -> Ran:
     package = missing_package()
     if package is not None:
         return Ran(None, f"{package} is not installed (pip install 'padaudit[keras]')")
@@ -107,7 +103,9 @@ def _run_keras(
     names = [spec.name for spec in keras_specs(model)]
     arrays = [[feed[name] for name in names] for feed in feeds]
     path = model.document.path or scratch
-    result = run_keras([path], arrays, scratch, timeout=limits[0], memory_mb=limits[1])[0]
+    result = run_keras([path], arrays, scratch, timeout=limits.timeout, memory_mb=limits.memory_mb)[
+        0
+    ]
     if result.outputs is not None:
         return Ran(result.outputs, "", result.runtime)
     if result.stopped:
@@ -119,16 +117,16 @@ def _run_translated(
     model: Loaded,
     arrays: Sequence[Sequence[Array]],
     scratch: Path,
-    limits: tuple[float, int | None],
+    limits: Limits,
     refused: KerasRun,
 ) -> Ran:
     """Run the translation of a model that Keras itself does not run (TensorFlow on the CPU)."""
     from padaudit.rewriting.translate import runnable_translation
 
-    onnx = runnable_translation(model, scratch, *limits)
+    onnx = runnable_translation(model, scratch, limits.timeout, limits.memory_mb)
     if isinstance(onnx, str):
         return Ran(None, refused.error, refused.runtime)
-    ran = run_onnx(onnx, by_position(arrays, input_names(onnx)), *limits)
+    ran = run_onnx(onnx, by_position(arrays, input_names(onnx)), limits)
     note = f"{refused.error}; its translation was run"
     return Ran(ran.outputs, ran.error, ran.runtime, note)
 

@@ -58,18 +58,18 @@ def run_pair(pair: Pair, scratch: Path, limits: Limits) -> Runs | str:
     """Run both models on the same inputs; return why the original does not run, if it doesn't."""
     ours, error = Ran(None), ""
     for made in pair.tries(pair.bases):
-        ours = run_model(pair.original, made, scratch / "original", *_both(limits))
+        ours = run_model(pair.original, made, scratch / "original", limits)
         error = error or ours.error
         if ours.outputs is not None:
             break
     if ours.outputs is None:
         return error
     models = pair.original, pair.port
-    rounding = Rounding(models, made, scratch / "rounding", *_both(limits), floor=FLOOR)
+    rounding = Rounding(models, made, scratch / "rounding", limits, floor=FLOOR)
     best: Runs | None = None
     for way in pair.ways:
         given = [as_port(way, feed) for feed in made]
-        theirs = run_model(pair.port, given, scratch / "port", *_both(limits))
+        theirs = run_model(pair.port, given, scratch / "port", limits)
         if theirs.outputs is None and pair.port.document.format != "onnx":
             return theirs.error
         runs = Runs(ours, theirs, made, way, rounding, gap_between(ours, theirs))
@@ -100,7 +100,7 @@ def random_side(pair: Pair, runs: Runs, scratch: Path, limits: Limits) -> str | 
         name = drawing(model.graph)
         if name is None or ran.outputs is None:
             continue
-        again = run_model(model, given, scratch / f"again{place}", *_both(limits))
+        again = run_model(model, given, scratch / f"again{place}", limits)
         if again.outputs is not None and unsteady(ran.outputs, again.outputs):
             return why_unsteady(str(model.document.path), name)
     return None
@@ -109,7 +109,7 @@ def random_side(pair: Pair, runs: Runs, scratch: Path, limits: Limits) -> str | 
 def run_port(path: Path, runs: Runs, scratch: Path, limits: Limits) -> Ran:
     """Run another form of the port on the inputs that it had."""
     given = [as_port(runs.way, feed) for feed in runs.feeds]
-    return run_model(load(path, InputShapes()), given, scratch, *_both(limits))
+    return run_model(load(path, InputShapes()), given, scratch, limits)
 
 
 def effect_of(
@@ -179,7 +179,3 @@ def _is_alive(ran: Ran) -> bool:
         for other in others
         for a, b in zip(first, other, strict=True)
     )
-
-
-def _both(limits: Limits) -> tuple[float, int | None]:
-    return limits.timeout, limits.memory_mb

@@ -27,7 +27,7 @@ from padaudit.verification.compare import compare_arrays
 from padaudit.verification.explicit_form import runnable
 from padaudit.verification.keras_level import SOURCE_RTOL, by_position, input_names, precision
 from padaudit.verification.model_level import Tolerance
-from padaudit.verification.runner import Array, Job, run
+from padaudit.verification.runner import Array, Job, Limits
 from padaudit.verification.telling import telling
 
 if TYPE_CHECKING:
@@ -98,23 +98,23 @@ class Rounding:
         Inputs of the first one, by name.
     scratch : Path
         A folder that does not exist.
-    timeout : float
-        Seconds for one run.
-    memory_mb : int, optional
-        MiB that a run may take.
+    limits : Limits
+        What one run may take.
     floor : float
         What is added to the magnitude of an output: below it no difference counts.
     whose : str
         What the first model is called.
+    path : Path, optional
+        The first model as onnxruntime runs it, where that is known.
     """
 
     models: Sequence[Loaded]
     feeds: Sequence[Feed]
     scratch: Path
-    timeout: float
-    memory_mb: int | None = None
+    limits: Limits
     floor: float = 0.0
     whose: str = ORIGINAL
+    path: Path | None = None
 
     @cached_property
     def _runs(self) -> tuple[_Outputs, Sequence[_Outputs]]:
@@ -171,17 +171,19 @@ class Rounding:
 
     def _in_onnx(self) -> Path | None:
         """Return the first model as onnxruntime runs it."""
-        model = self.models[0]
+        if self.path is not None:
+            return self.path
+        model, limits = self.models[0], self.limits
         if model.document.format == "onnx":
-            form = runnable(model, self.scratch, self.timeout, memory_mb=self.memory_mb)
+            form = runnable(model, self.scratch, limits.timeout, memory_mb=limits.memory_mb)
             return None if isinstance(form, str) else form.path
         from padaudit.rewriting.translate import runnable_translation
 
-        found = runnable_translation(model, self.scratch, self.timeout, self.memory_mb)
+        found = runnable_translation(model, self.scratch, limits.timeout, limits.memory_mb)
         return None if isinstance(found, str) else found
 
     def _outputs(self, path: Path, feeds: Iterable[Feed]) -> _Outputs | None:
-        (ran,) = run([Job(path, tuple(feeds))], timeout=self.timeout, memory_mb=self.memory_mb)
+        (ran,) = self.limits.run([Job(path, tuple(feeds))])
         return ran.outputs
 
     def _moved(self, path: Path, feeds: Sequence[Feed], seed: int) -> _Outputs | None:

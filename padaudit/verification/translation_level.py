@@ -22,7 +22,7 @@ from padaudit.verification.keras_level import Feeds, by_position, compare_source
 from padaudit.verification.model_level import Tolerance
 from padaudit.verification.proof import prove_definition
 from padaudit.verification.rounding import Rounding
-from padaudit.verification.runner import Array, Job, RunOutcome
+from padaudit.verification.runner import Array, Job, Limits, RunOutcome
 from padaudit.verification.runner import run as run_onnx
 from padaudit.verification.site_level import Side, SitePair, prove_sites
 
@@ -158,7 +158,8 @@ def prove_translation(
 
     with scratch_folder() as folder:
         written = load(aside, InputShapes())
-        moved = Rounding([written], jobs, folder, timeout, memory_mb, whose="the written model")
+        limits = Limits(timeout, memory_mb)
+        moved = Rounding([written], jobs, folder, limits, whose="the written model")
         level = compare_sources(run, back, tolerance, outcome.runtime, feeds, moved)
     return replace(level, not_covered=(*level.not_covered, *missed))
 

@@ -108,8 +108,7 @@ class TwoModels:
         model, form = self.models[side], self.forms[side]
         if model.document.format != "onnx":
             given = [dict(feed) for feed in feeds]
-            limits = self.limits.timeout, self.limits.memory_mb
-            ran = run_model(model, given, form.scratch, *limits)
+            ran = run_model(model, given, form.scratch, self.limits)
             if ran.outputs is None:
                 return Run([None] * len(feeds), ran.runtime, ran.error)
             return Run([tuple(values) for values in ran.outputs], ran.runtime)
@@ -186,8 +185,9 @@ class TwoModels:
         if not self.measured:
             return None
         folder = self.forms[0].scratch / "rounding"
-        limits = self.limits.timeout, self.limits.memory_mb
-        rounding = Rounding(self.models, feeds, folder, *limits)
+        form = self.forms[0]
+        path = form.path if form.model.document.format == "onnx" else None
+        rounding = Rounding(self.models, feeds, folder, self.limits, path=path)
         return rounding.explains(list(differing(trial, unequal)))
 
     def _looked_inside(self, agreeing: Verification, feed: FeedPair) -> Verification:

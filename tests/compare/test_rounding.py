@@ -28,6 +28,7 @@ from padaudit.verification.model_level import Tolerance
 from padaudit.verification.outputs import matched
 from padaudit.verification.pair import verify_files
 from padaudit.verification.rounding import Excused, Rounding, neighbours
+from padaudit.verification.runner import USUAL
 from padaudit.verification.trials import Run, Trial, differing
 
 SHAPE = (1, 3, 17, 22)
@@ -183,7 +184,7 @@ def rounded(apart: float, kind: Any = np.float32) -> Excused | None:
     assert not isinstance(matches, str)
     trial = Trial([], Run([], ""), [0, 1], [ours, theirs], matches)
     unequal = [item for item in matches if not item.equal]
-    return Measured([], [], Path(), 0.0).explains(list(differing(trial, unequal)))
+    return Measured([], [], Path(), USUAL).explains(list(differing(trial, unequal)))
 
 
 @pytest.mark.parametrize(("apart", "is_excused"), [(9e-4, True), (2e-3, False)])
@@ -206,7 +207,7 @@ def test_an_output_that_tells_something_decides_for_one_that_does_not(
     ours = [(np.float32([1, 2]), np.float32([3, 4])), (np.float32([5, 6]), np.float32([0, 0]))]
     monkeypatch.setattr(Measured, "given", ours)
     monkeypatch.setattr(Measured, "bounds", ((1e-6, 3.0), (1e-6, 0.0)))
-    found = Measured([], [], Path(), 0.0).explains([(0, 1, ours[0][1], -ours[0][1])])
+    found = Measured([], [], Path(), USUAL).explains([(0, 1, ours[0][1], -ours[0][1])])
     assert found is not None and not found.mute and found.silent == (1,)
     assert "output 1 of the original decides nothing" in found.reason
 
@@ -234,7 +235,7 @@ def test_the_source_level_allows_for_rounding(
     theirs = (ours[0], (ours[1][0] + np.float32(apart),))
     run, feeds = KerasRun("Keras", ours), [{"x": np.zeros(1)}] * 2
     tolerance = Tolerance(1e-5, scaled=True)
-    found = compare_sources(run, theirs, tolerance, "", feeds, Measured([], [], Path(), 0.0))
+    found = compare_sources(run, theirs, tolerance, "", feeds, Measured([], [], Path(), USUAL))
     assert found.status is status
     sites = Verification(Status.EQUIVALENT, (Evidence("site", ""),))
     assert join((sites, found)).status is status
